@@ -1,0 +1,44 @@
+# Everything runs in .venv, which the first target makes from the hashed lock. Nothing else has to be installed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test quick lint bench docs lock wheel-check clean
+
+demo: $(READY)  ## debate the shipped sample with the embedded default, and show the verdicts
+	@BIN=$(BIN) sh scripts/demo.sh
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+quick: $(READY)  ## the tests that take no more than a few seconds each
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)  ## style, types, imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## measure what docs/explanation/performance.md says
+	$(BIN)/python -m benchmarks.whole_way
+
+docs: $(READY)  ## write the generated parts of docs/ again
+	$(BIN)/python -m scripts.generate_docs
+
+wheel-check: $(READY)  ## build the wheel, install it elsewhere, run a debate with it
+	sh scripts/wheel_check.sh $(BIN)/python
+
+lock: $(READY)  ## resolve the dependencies again
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,131 @@
+"""Every error the program raises on purpose, in one tree.
+
+OrchestrateError             said in one line, with what to do next; exit 1
+├── ConfigError              orchestrate.toml, the environment or a flag is wrong
+├── CastError                a card, a prompt or a debate.toml is wrong
+├── IntakeError              a file of records cannot be stored as it is
+├── StoreError               the database cannot be read or written
+│   └── SchemaError          it is older or newer than this program
+├── NotFoundError            no such key, debate, run or endpoint
+└── EndpointError            a model server did not give a usable reply; one failed attempt
+    ├── TransientError       the call may work later: refused, reset, timed out, a half body, 5xx
+    ├── CapacityError        the server has no room now: 429, 503, out of memory
+    ├── OverflowingError     prompt and reply do not fit the context, or the reply was cut at its limit
+    ├── ShapeError           the reply is not what the schema asks for, even after one re-ask
+    ├── RefusalError         the model declined to answer
+    ├── DeterministicError   the same call will fail again: 400, or a 500 that names an option
+    └── SetupError           unknown model, bad key, wrong address: nothing works until somebody mends it
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorClass(StrEnum):
+    """Why an attempt failed; decides what is done about it."""
+
+    TRANSIENT = "transient"  # the call may work later
+    CAPACITY = "capacity"  # the server has no room now
+    OVERFLOW = "overflow"  # prompt and reply do not fit the context
+    SHAPE = "shape"  # the reply is not what was asked for
+    REFUSAL = "refusal"  # the model declined
+    DETERMINISTIC = "deterministic"  # the same call fails again
+    CONFIGURATION = "configuration"  # nothing works until somebody mends it
+    LOST = "lost"  # the worker died or its lease ran out while it spoke
+    CANCELLED = "cancelled"  # a person stopped it
+
+
+class OrchestrateError(Exception):
+    """Base of all errors said to the user: one line that names what, where and what to do."""
+
+
+class ConfigError(OrchestrateError):
+    """A setting is wrong; the message names its source and key."""
+
+
+class CastError(OrchestrateError):
+    """A card, a prompt or a debate.toml is wrong; the message names the file."""
+
+
+class IntakeError(OrchestrateError):
+    """A file of records cannot be stored as it is; nothing of it was."""
+
+
+class StoreError(OrchestrateError):
+    """The database cannot be read or written."""
+
+
+class SchemaError(StoreError):
+    """The database's schema is not the one this program works with."""
+
+
+class NotFoundError(OrchestrateError):
+    """Nothing under that key, debate, run or endpoint."""
+
+
+class EndpointError(OrchestrateError):
+    """A model server did not give a usable reply.
+
+    Attributes:
+        kind: the class that decides what is done about it.
+        reply: what the server did say, kept with the attempt; may be empty.
+        retry_after_s: seconds the server asked us to wait, if it did.
+    """
+
+    kind = ErrorClass.TRANSIENT
+
+    def __init__(self, message: str, *, reply: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.reply = reply
+        self.retry_after_s = retry_after_s
+
+
+class TransientError(EndpointError):
+    """Refused, reset, timed out, a half body, or a 5xx without a reason: a later call may work.
+
+    Attributes:
+        down: nothing answered at all, so the fault lies with the server and not with this record.
+    """
+
+    def __init__(
+        self, message: str, *, reply: str = "", retry_after_s: float | None = None, down: bool = False
+    ) -> None:
+        super().__init__(message, reply=reply, retry_after_s=retry_after_s)
+        self.down = down
+
+
+class CapacityError(EndpointError):
+    """The server has no room now (429, 503, out of memory): a later call may work."""
+
+    kind = ErrorClass.CAPACITY
+
+
+class OverflowingError(EndpointError):
+    """Prompt and reply do not fit the context, or the reply was cut at its limit."""
+
+    kind = ErrorClass.OVERFLOW
+
+
+class ShapeError(EndpointError):
+    """The reply is not what the schema asks for."""
+
+    kind = ErrorClass.SHAPE
+
+
+class RefusalError(EndpointError):
+    """The model declined to answer."""
+
+    kind = ErrorClass.REFUSAL
+
+
+class DeterministicError(EndpointError):
+    """The same call will fail again; a retry cannot help."""
+
+    kind = ErrorClass.DETERMINISTIC
+
+
+class SetupError(EndpointError):
+    """Unknown model, bad key or wrong address: nothing works until somebody mends it."""
+
+    kind = ErrorClass.CONFIGURATION

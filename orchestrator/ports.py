@@ -1,0 +1,260 @@
+"""What the inside needs from the outside: a store of tasks, endpoints that speak, a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from orchestrator.domain import (
+    Backend,
+    Claim,
+    Digest,
+    Failed,
+    JobDraft,
+    Resident,
+    RunId,
+    RunStatus,
+    Spoken,
+    Step,
+    Submission,
+    Submitted,
+    Swap,
+    TaskId,
+    TaskStatus,
+    Token,
+    Usage,
+    Waiting,
+)
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; only differences mean anything."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others run for that long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """All that an actor's card says about how its model is run; always sent explicitly.
+
+    `context` and `reply_limit` are tokens; `timeout_s` bounds one call.
+    """
+
+    temperature: float
+    seed: int
+    context: int
+    reply_limit: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One chat message; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call of a model: messages in, text that keeps to `schema` out."""
+
+    model: str
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any]  # JSON schema of the reply
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A complete reply: the server said that it ended by itself."""
+
+    text: str
+    usage: Usage
+
+
+class Endpoint(Protocol):
+    """One server address that runs models. Errors are those of `EndpointError` and its children."""
+
+    name: str
+    backend: Backend
+
+    async def available(self) -> frozenset[str] | None:
+        """The models it could serve; None if it cannot tell."""
+        ...
+
+    async def loaded(self) -> frozenset[str]:
+        """The models it answers with at once, without loading."""
+        ...
+
+    async def load(self, model: str, sampling: Sampling) -> None:
+        """Return when the model answers at once. Only called on an endpoint with nothing in flight."""
+        ...
+
+    async def unload(self, model: str) -> None:
+        """Return when the model has gone. Only called on an endpoint with nothing in flight."""
+        ...
+
+    async def speak(self, request: Request) -> Reply:
+        """One call of a loaded model."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections, and models that live in this process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """Which tasks to claim, for whom, and until when the lease lasts.
+
+    Attributes:
+        fresh: claim tasks for which nothing has been said yet, or those already begun.
+        mine: only tasks that this run was the last to hold (a run that may begin no more tasks).
+        resident: the endpoint's version the caller works under; the claim finds nothing if it has moved on.
+            None where an endpoint holds all of its models and no run needs to agree with another.
+    """
+
+    run_id: RunId
+    endpoint: str
+    digest: Digest
+    model: str
+    limit: int
+    now: datetime
+    leased_until: datetime
+    fresh: bool
+    mine: bool = False
+    resident: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStart:
+    """What is known of a run when it begins; `lock` names the file whose lock it holds while alive."""
+
+    host: str
+    pid: int
+    lock: str
+    max_workers: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """A task as the store has it, without its turns."""
+
+    task_id: TaskId
+    key: str
+    debate: str
+    digest: Digest
+    status: TaskStatus
+    step: Step | None  # who speaks next; None once it is done
+    attempts: int  # tries at `step` so far
+    token: Token
+    turns: int
+    verdict: tuple[int, str] | None  # score and label
+
+
+class TaskStore(Protocol):
+    """The task table. Each verb is one transaction; inside `batch()` several share one.
+
+    Writes under a token that is no longer the task's return False and change nothing.
+    All errors are `StoreError`.
+    """
+
+    def batch(self) -> AbstractContextManager[None]:
+        """One transaction around several verbs; an exception undoes all of them."""
+        ...
+
+    def submit(self, submission: Submission, drafts: Sequence[JobDraft], now: datetime) -> Submitted:
+        """Add jobs that are new, and a pending task for each. Known keys with the same payload change nothing."""
+        ...
+
+    def supersede(self, debate: str, digest: Digest, first: Step, now: datetime) -> int:
+        """Replace pending tasks of other digests by pending tasks of this one; how many were replaced."""
+        ...
+
+    def begin_run(self, start: RunStart) -> RunId:
+        """A new run, status running."""
+        ...
+
+    def end_run(self, run_id: RunId, status: RunStatus, now: datetime, reason: str = "") -> None:
+        """Close a run; tasks it still holds go back to pending, their attempt uncounted."""
+        ...
+
+    def running(self) -> Mapping[RunId, str]:
+        """Runs not ended yet, each with its lock file's name."""
+        ...
+
+    def claim(self, request: ClaimRequest) -> list[Claim]:
+        """Take up to `limit` pending tasks that want the model, highest priority first, then oldest.
+
+        Each claim counts as an attempt before anything is said.
+        """
+        ...
+
+    def renew(self, run_id: RunId, leased_until: datetime) -> int:
+        """Extend every lease of a run; how many."""
+        ...
+
+    def record(self, spoken: Spoken, now: datetime) -> bool:
+        """Turn, task and, if it is the judge's, verdict: together. With `hold`, the next attempt is counted."""
+        ...
+
+    def fail(self, failed: Failed, now: datetime) -> bool:
+        """Keep a failed attempt; the task waits until `retry_at`, or is failed."""
+        ...
+
+    def release(self, task_id: TaskId, token: Token, now: datetime) -> bool:
+        """Give a claim back unspoken; its attempt does not count."""
+        ...
+
+    def rescue(self, now: datetime, max_attempts: int, dead: Iterable[RunId] = ()) -> int:
+        """Put back tasks whose lease has run out or whose run is dead, with an attempt of class lost.
+
+        A task that has used `max_attempts` becomes failed instead. Dead runs become lost. How many tasks moved.
+        """
+        ...
+
+    def waiting(self, digests: Sequence[Digest], now: datetime, held_by: RunId | None = None) -> list[Waiting]:
+        """Pending turns by digest, model and whether their task has begun; with `held_by`, what that run held last."""
+        ...
+
+    def leased(self, endpoint: str) -> int:
+        """Tasks under lease on that endpoint, by any run."""
+        ...
+
+    def resident(self, endpoint: str, now: datetime) -> Resident:
+        """What the runs agreed is loaded there; nothing, version 0, for an endpoint never seen."""
+        ...
+
+    def begin_swap(self, run_id: RunId, seen: Resident, until: datetime, now: datetime) -> int | None:
+        """Reserve a swap until a time, if nothing moved since `seen` and no task is leased there.
+
+        Returns the new version, under which only `end_swap` works; None if somebody was faster or speaks still.
+        """
+        ...
+
+    def end_swap(self, run_id: RunId, version: int, loaded: Sequence[str], swap: Swap | None, endpoint: str) -> bool:
+        """Say what is loaded now, and keep the swap; False if the reservation was lost."""
+        ...
+
+    def keep_swap(self, run_id: RunId, swap: Swap) -> None:
+        """Keep a load on an endpoint where nothing had to be agreed."""
+        ...
+
+    def tasks(self) -> Iterable[TaskState]:
+        """Every task, in order of its number."""
+        ...
