@@ -1,0 +1,1 @@
+"""Rooms together: real files, real databases, real servers."""
