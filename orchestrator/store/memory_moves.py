@@ -1,0 +1,75 @@
+"""Retry, cancel and the turns that wait, in memory: the same answers as `moves` and `listing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.domain import Digest, RunId, TaskStatus, Waiting
+from orchestrator.errors import ErrorClass
+from orchestrator.store.memory_runs import give_back
+from orchestrator.store.memory_state import State, TaskRow
+
+Move = Callable[[TaskRow], TaskRow]
+
+
+def retry(
+    state: State, now: datetime, debate: str | None, keys: Sequence[str] | None, error_class: ErrorClass | None
+) -> int:
+    """Failed and cancelled tasks wait again, their attempts forgotten; how many."""
+    wanted = [
+        row
+        for row in _selected(state, (TaskStatus.FAILED, TaskStatus.CANCELLED), debate, keys)
+        if error_class in (None, row.error_class) and not _outdated(state, row)
+    ]
+    for row in wanted:
+        state.put_task(replace(row, status=TaskStatus.PENDING, attempts=0, error_class=None, updated_at=now))
+    return len(wanted)
+
+
+def cancel(state: State, now: datetime, debate: str | None, keys: Sequence[str] | None) -> int:
+    """Pending and leased tasks are cancelled; how many."""
+    wanted = _selected(state, (TaskStatus.PENDING, TaskStatus.LEASED), debate, keys)
+    for row in wanted:
+        ended = replace(give_back(row, now), status=TaskStatus.CANCELLED)
+        state.put_task(replace(ended, error_class=ErrorClass.CANCELLED, not_before=None))
+    return len(wanted)
+
+
+def waiting(state: State, digests: Sequence[Digest], now: datetime, held_by: RunId | None) -> list[Waiting]:
+    """Pending turns by digest, model and whether the task has begun; with `held_by`, of tasks that run held last."""
+    found = []
+    for lane in sorted(state.lanes):
+        rows = [row for row in state.queue(lane) if lane[0] in digests and held_by in (None, row.run_id)]
+        later = [row.not_before for row in rows if row.not_before is not None and row.not_before > now]
+        if rows:
+            found.append(
+                Waiting(
+                    digest=lane[0],
+                    model=lane[1],
+                    fresh=lane[2],
+                    ready=len(rows) - len(later),
+                    later=len(later),
+                    next_at=min(later, default=None),
+                )
+            )
+    return found
+
+
+def _selected(
+    state: State, statuses: tuple[TaskStatus, ...], debate: str | None, keys: Sequence[str] | None
+) -> list[TaskRow]:
+    return [
+        row
+        for row in state.tasks.values()
+        if row.status in statuses
+        and debate in (None, row.debate)
+        and (keys is None or state.jobs[row.job_id].key in keys)
+    ]
+
+
+def _outdated(state: State, row: TaskRow) -> bool:
+    job = state.jobs[row.job_id]
+    revisions = state.revisions[job.source, job.key]
+    return any(state.tasks_of(newer, row.debate) for newer in revisions[job.revision :])

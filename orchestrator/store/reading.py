@@ -1,0 +1,203 @@
+"""Questions about a database while a run writes to it: each answer is one snapshot, and nothing is changed.
+
+The questions themselves stand in `questions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Executable, Row
+
+from orchestrator.domain import Digest, JobDraft, Role, RunId, RunStatus, Step, TaskId, TaskStatus, Verdict
+from orchestrator.errors import ErrorClass
+from orchestrator.store import questions
+from orchestrator.store.codec import json_of, json_text
+from orchestrator.store.engine import connect, reader_engine, said_in_words
+from orchestrator.store.reading_rows import (
+    FailedRow,
+    FailureCount,
+    LabelCount,
+    RoleCount,
+    RunRow,
+    SpeakingRow,
+    StatusCount,
+    TaskDetail,
+    TokenMeans,
+    VerdictRow,
+)
+from orchestrator.store.rows import ATTEMPTS, TURNS, attempts_by_task, turns_by_task
+
+_ROWS_AT_ONCE = 500
+
+
+class Reading:
+    """A read-only view of a database. All errors are StoreError."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a database that exists."""
+        self._path = path
+        with said_in_words(path):
+            connect(path).close()
+        self._engine = reader_engine(path)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def counts(self) -> list[StatusCount]:
+        """Tasks by debate, digest and status."""
+        return [
+            StatusCount(debate=row.debate, digest=Digest(row.digest), status=TaskStatus(row.status), count=row.tasks)
+            for row in self._all(questions.COUNTS)
+        ]
+
+    def labels(self) -> list[LabelCount]:
+        """Verdicts by debate, digest and label, lowest scores first."""
+        return [
+            LabelCount(
+                debate=row.debate, digest=Digest(row.digest), label=row.label, count=row.tasks, mean_score=row.mean
+            )
+            for row in self._all(questions.LABELS)
+        ]
+
+    def pending(self, debate: str, limit: int) -> list[JobDraft]:
+        """The records that would be claimed next."""
+        rows = self._all(questions.pending(debate, limit))
+        return [JobDraft(key=row.key, payload=json_of(row.payload)) for row in rows]
+
+    def failures(self) -> list[FailureCount]:
+        """Failed tasks and failed attempts by debate and class of error, the most tasks first."""
+        with self._snapshot() as connection:
+            failed = {(row.debate, row.error_class): row.tasks for row in connection.execute(questions.FAILED_TASKS)}
+            tried = {(row.debate, row.error_class): row.tries for row in connection.execute(questions.FAILED_ATTEMPTS)}
+        counts = [
+            FailureCount(
+                debate=debate,
+                error_class=ErrorClass(word),
+                tasks=failed.get((debate, word), 0),
+                attempts=tried.get((debate, word), 0),
+            )
+            for debate, word in failed.keys() | tried.keys()
+        ]
+        return sorted(counts, key=lambda count: (count.debate, -count.tasks, -count.attempts, count.error_class))
+
+    def waiting_roles(self, digests: Sequence[Digest] | None = None) -> list[RoleCount]:
+        """Pending turns by debate, digest, role, round and model; of all digests if none are given."""
+        return [
+            RoleCount(
+                debate=row.debate,
+                digest=Digest(row.digest),
+                role=Role(row.next_role),
+                round=row.next_round,
+                model=row.next_model,
+                count=row.tasks,
+            )
+            for row in self._all(questions.waiting_roles(digests))
+        ]
+
+    def runs(self, limit: int = 20) -> list[RunRow]:
+        """The newest runs, newest first, and what came of them."""
+        return [
+            RunRow(**{**row._mapping, "run_id": RunId(row.run_id), "status": RunStatus(row.status)})
+            for row in self._all(questions.runs_of(limit))
+        ]
+
+    def speaking(self) -> list[SpeakingRow]:
+        """Tasks under lease now, by endpoint, run and role."""
+        return [
+            SpeakingRow(**{**row._mapping, "run_id": RunId(row.run_id), "role": Role(row.role)})
+            for row in self._all(questions.SPEAKING)
+        ]
+
+    def tokens(self, debate: str | None = None) -> list[TokenMeans]:
+        """Mean tokens and seconds of the turns by debate, role and model."""
+        return [TokenMeans(**{**row._mapping, "role": Role(row.role)}) for row in self._all(questions.tokens(debate))]
+
+    def find(self, key: str, debate: str | None = None) -> list[TaskDetail]:
+        """Every task of a record, newest first; empty for a key that is not there."""
+        with self._snapshot() as connection:
+            rows = connection.execute(questions.find(key, debate)).all()
+            ids = {"ids": json_text([row.task_id for row in rows])}
+            turns = turns_by_task(connection.exec_driver_sql(TURNS.sql, TURNS.bind(ids)).mappings())
+            attempts = attempts_by_task(connection.exec_driver_sql(ATTEMPTS.sql, ATTEMPTS.bind(ids)).mappings())
+        return [
+            TaskDetail(
+                task_id=TaskId(row.task_id),
+                source=row.source,
+                key=row.key,
+                revision=row.revision,
+                payload=json_of(row.payload),
+                debate=row.debate,
+                digest=Digest(row.digest),
+                status=TaskStatus(row.status),
+                step=_step(row),
+                tries=row.attempts,
+                error_class=row.error_class and ErrorClass(row.error_class),
+                not_before=row.not_before,
+                created_at=row.created_at,
+                finished_at=row.finished_at,
+                turns=turns.get(row.task_id, ()),
+                attempts=attempts.get(row.task_id, ()),
+                verdict=None if row.score is None else Verdict(score=row.score, label=row.label),
+            )
+            for row in rows
+        ]
+
+    def verdicts(self, debate: str | None = None, *, include_unfinished: bool = True) -> Iterator[VerdictRow]:
+        """Every task that was not superseded, in order of its number, from one snapshot and in flat memory."""
+        for row in self._stream(questions.verdicts_of(debate, include_unfinished=include_unfinished)):
+            yield VerdictRow(
+                **{
+                    **row._mapping,
+                    "status": TaskStatus(row.status),
+                    "error_class": row.error_class and ErrorClass(row.error_class),
+                    "backends": tuple(sorted(row.backends.split(","))) if row.backends else (),
+                    "payload": json_of(row.payload),
+                }
+            )
+
+    def errors(
+        self, debate: str | None = None, error_class: ErrorClass | None = None, limit: int | None = None
+    ) -> Iterator[FailedRow]:
+        """Failed attempts, newest first; all of them without a limit."""
+        for row in self._stream(questions.errors(debate, error_class, limit)):
+            yield FailedRow(
+                **{
+                    **row._mapping,
+                    "status": TaskStatus(row.status),
+                    "role": Role(row.role),
+                    "error_class": ErrorClass(row.error_class),
+                }
+            )
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        with said_in_words(self._path), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    def _all(self, question: Executable) -> Sequence[Row[Any]]:
+        with self._snapshot() as connection:
+            return connection.execute(question).all()
+
+    def _stream(self, question: Executable) -> Iterator[Row[Any]]:
+        with self._snapshot() as connection:
+            yield from connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(question)
+
+
+def _step(row: Row[Any]) -> Step | None:
+    if row.next_role is None:
+        return None
+    return Step(role=Role(row.next_role), round=row.next_round, model=row.next_model)

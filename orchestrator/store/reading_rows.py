@@ -1,0 +1,177 @@
+"""What `Reading` answers with: plain frozen values. Times are UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.domain import (
+    Attempt,
+    Digest,
+    Payload,
+    Role,
+    RunId,
+    RunStatus,
+    Step,
+    TaskId,
+    TaskStatus,
+    Turn,
+    Verdict,
+)
+from orchestrator.errors import ErrorClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusCount:
+    """Tasks of one debate and digest in one status."""
+
+    debate: str
+    digest: Digest
+    status: TaskStatus
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCount:
+    """Verdicts with one label."""
+
+    debate: str
+    digest: Digest
+    label: str
+    count: int
+    mean_score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCount:
+    """How often one class of error happened in a debate."""
+
+    debate: str
+    error_class: ErrorClass
+    tasks: int  # failed for good, with this class last
+    attempts: int  # failed attempts, those of tasks that went on included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleCount:
+    """Pending turns of one role."""
+
+    debate: str
+    digest: Digest
+    role: Role
+    round: int
+    model: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run and what came of it."""
+
+    run_id: RunId
+    host: str
+    pid: int
+    lock: str
+    max_workers: int
+    status: RunStatus
+    reason: str
+    started_at: datetime
+    ended_at: datetime | None
+    turns: int
+    verdicts: int
+    failed_attempts: int
+    swaps: int
+    swap_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakingRow:
+    """Tasks leased on one endpoint by one run for one role."""
+
+    endpoint: str
+    run_id: RunId
+    debate: str
+    role: Role
+    model: str
+    count: int
+    since: datetime  # when the oldest of them was claimed
+    leased_until: datetime  # when the first of them runs out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDetail:
+    """All that is known of a task."""
+
+    task_id: TaskId
+    source: str
+    key: str
+    revision: int
+    payload: Payload
+    debate: str
+    digest: Digest
+    status: TaskStatus
+    step: Step | None  # who speaks next
+    tries: int  # at that step
+    error_class: ErrorClass | None
+    not_before: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    turns: tuple[Turn, ...]  # in order of speaking
+    attempts: tuple[Attempt, ...]  # failed ones, oldest first
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRow:
+    """One task that was not superseded. Without a verdict, score and label are None and the class says why."""
+
+    task_id: TaskId
+    source: str
+    key: str
+    revision: int
+    debate: str
+    digest: Digest
+    status: TaskStatus
+    score: int | None
+    label: str | None
+    error_class: ErrorClass | None
+    analysis: str | None  # the judge's
+    quotes_verified: int
+    quotes_total: int
+    backends: tuple[str, ...]
+    judge_model: str | None
+    turns: int
+    finished_at: datetime | None
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRow:
+    """One failed attempt, and where its task stands today."""
+
+    task_id: TaskId
+    source: str
+    key: str
+    debate: str
+    status: TaskStatus
+    role: Role
+    round: int
+    model: str
+    endpoint: str
+    attempt: int
+    error_class: ErrorClass
+    error: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMeans:
+    """Means over the turns of one role with one model; None where no server told."""
+
+    debate: str
+    role: Role
+    model: str
+    turns: int
+    prompt_tokens: float | None
+    reply_tokens: float | None
+    seconds: float  # of one turn, from our side of the wire

@@ -1,0 +1,186 @@
+"""The schema moves forward and back, in one piece, and only in databases that are ours."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from orchestrator.errors import SchemaError, StoreError
+from orchestrator.store import schema
+from orchestrator.store.tables import metadata
+from orchestrator.store.tasks import SqlTaskStore
+from tests.store_rows import MIGRATIONS, at, begin, drafts, finish, submission
+
+NEXT = """
+from alembic import op
+revision, down_revision = "m0002", "m0001"
+def upgrade():
+    op.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY)")
+    op.execute("{statement}")
+def downgrade():
+    op.execute("DROP TABLE notes")
+"""
+
+
+def with_next(folder: Path, statement: str = "INSERT INTO notes VALUES (1)") -> Path:
+    """The migrations and one more, as a later version of this program would have them."""
+    migrations = folder / "migrations"
+    shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
+    (migrations / "versions" / "m0002_notes.py").write_text(NEXT.replace("{statement}", statement))
+    return migrations
+
+
+def shape(path: Path) -> dict[str, list[str]]:
+    """Every table, index and view with the sorted lines of its definition."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {
+        name: sorted(re.sub(r"\s+", " ", line).strip(" ,") for line in sql.splitlines())
+        for name, sql in rows
+        if name != "alembic_version"
+    }
+
+
+def test_up_down_up_gives_the_same_schema(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    assert schema.upgrade(path, MIGRATIONS)
+    first = shape(path)
+
+    schema.downgrade(path, MIGRATIONS, "base")
+    assert shape(path) == {}
+    assert not schema.check(path, MIGRATIONS).ok
+
+    assert schema.upgrade(path, MIGRATIONS)
+    assert shape(path) == first
+
+
+def test_new_database_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    assert schema.check(path, MIGRATIONS) == schema.SchemaState(current=None, head="m0001", ok=False)
+
+    assert schema.upgrade(path, MIGRATIONS)
+    assert not schema.upgrade(path, MIGRATIONS)
+
+    assert schema.check(path, MIGRATIONS) == schema.SchemaState(current="m0001", head="m0001", ok=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_migrations_and_metadata_do_not_drift(tmp_path: Path) -> None:
+    migrated, created = tmp_path / "migrated.db", tmp_path / "created.db"
+    schema.upgrade(migrated, MIGRATIONS)
+    engine = create_engine(f"sqlite:///{created}")
+    metadata.create_all(engine)
+    engine.dispose()
+
+    tables = {name: lines for name, lines in shape(migrated).items() if not name.startswith("v_")}
+    assert tables == shape(created)
+
+
+def test_alembic_finds_nothing_to_generate(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    schema.upgrade(path, MIGRATIONS)
+    engine = create_engine(f"sqlite:///{path}")
+
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+
+    engine.dispose()
+    assert found == []
+
+
+def test_older_database_is_copied_before(tmp_path: Path) -> None:
+    path, later = tmp_path / "tasks.db", with_next(tmp_path)
+    schema.upgrade(path, MIGRATIONS)
+    store = SqlTaskStore(path)
+    store.submit(submission(), drafts("a"), at(0))
+    finish(store, begin(store))
+
+    assert schema.upgrade(path, later)
+
+    copy = tmp_path / "tasks.db.bak-m0001"
+    assert "notes" in shape(path)
+    assert "notes" not in shape(copy)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT key, score FROM v_verdicts").fetchall() == [("a", 7)]
+    store.close()
+
+
+def test_failed_migration_leaves_the_old_schema(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    schema.upgrade(path, MIGRATIONS)
+    before = shape(path)
+
+    with pytest.raises(StoreError):
+        schema.upgrade(path, with_next(tmp_path, "INSERT INTO nowhere VALUES (1)"))
+
+    assert shape(path) == before
+    assert schema.check(path, MIGRATIONS).ok
+
+
+def test_one_step_down_keeps_the_rest(tmp_path: Path) -> None:
+    path, later = tmp_path / "tasks.db", with_next(tmp_path)
+    schema.upgrade(path, later)
+
+    schema.downgrade(path, later, "m0001")
+
+    assert schema.check(path, MIGRATIONS).ok
+    assert (tmp_path / "tasks.db.bak-m0002").is_file()
+
+
+def test_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    schema.upgrade(path, with_next(tmp_path))
+
+    for move in (schema.check, schema.upgrade):
+        with pytest.raises(SchemaError, match="has schema m0002, this program knows m0001: install a newer version"):
+            move(path, MIGRATIONS)
+
+
+@pytest.mark.parametrize("table", ["alembic_version (version_num)", "jobs (id)"])
+def test_database_of_another_program_is_refused(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE {table}")
+        connection.execute("CREATE TABLE theirs (id)")
+
+    with pytest.raises(SchemaError, match="is a database of another program"):
+        schema.upgrade(path, MIGRATIONS)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "records.csv"
+    path.write_text("key,title\n" * 1_000)
+
+    with pytest.raises(StoreError, match="is not a SQLite database"):
+        schema.upgrade(path, MIGRATIONS)
+    assert path.read_text() == "key,title\n" * 1_000
+
+
+def test_store_without_tables_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    path.touch()
+    store = SqlTaskStore(path)
+
+    with pytest.raises(SchemaError, match="run `orchestrate db upgrade`"):
+        store.submit(submission(), drafts("a"), at(0))
+    store.close()
+
+
+def test_views_are_readable_by_any_tool(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    schema.upgrade(path, MIGRATIONS)
+
+    views = {name: lines for name, lines in shape(path).items() if name.startswith("v_")}
+
+    assert set(views) == {"v_verdicts", "v_failures"}
+    assert all(any(line.startswith("-- One row for each") for line in lines) for lines in views.values())
