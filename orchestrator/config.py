@@ -1,0 +1,196 @@
+"""Settings: flags over environment over orchestrate.toml over defaults, read once into one frozen value."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from orchestrator.errors import ConfigError
+
+FILE = "orchestrate.toml"
+PREFIX = "ORCHESTRATE_"
+
+
+class EndpointSettings(BaseModel):
+    """One `[endpoints.NAME]` table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backend: Literal["ollama", "vllm", "llamacpp", "rehearsal"] = Field(
+        description="what answers there: ollama, vllm (any OpenAI-compatible server), llamacpp (GGUF files served in "
+        "this process; needs the llamacpp extra) or rehearsal (no model)"
+    )
+    url: str = Field(
+        default="",
+        description="the server's address: http://127.0.0.1:11434 for ollama, http://127.0.0.1:8000/v1 for vllm; "
+        "not for llamacpp and rehearsal",
+    )
+    models: tuple[str, ...] = Field(
+        default=(), description="the models it may serve; none means every model that no other endpoint names"
+    )
+    gguf: Mapping[str, Path] = Field(
+        default_factory=dict,
+        description='llamacpp only: model names and their files, { "small" = "models/small.gguf" }',
+    )
+    holds: int = Field(
+        default=0, ge=0, description="models it can hold at once; 0 means 1 for ollama and llamacpp, all for the others"
+    )
+    max_workers: int = Field(
+        default=0, ge=0, le=4096, description="turns in flight here; 0 means the general max_workers"
+    )
+    keep_alive: str = Field(
+        default="30m",
+        pattern=r"^-?\d+(\.\d+)?(ms|s|m|h)$",
+        description="ollama only: how long a model stays loaded after its last call, as 30m or 2h",
+    )
+    threads: int = Field(default=1, ge=1, le=1024, description="llamacpp only: CPU threads of each loaded model")
+    api_key_env: str = Field(default="", description="the environment variable that holds the server's API key")
+    api_key_file: Path | None = Field(default=None, description="the file that holds the server's API key")
+
+    @model_validator(mode="after")
+    def _fits_its_backend(self) -> Self:
+        needs_url = self.backend in ("ollama", "vllm")
+        if needs_url and not self.url.startswith(("http://", "https://")):
+            raise ValueError(
+                f"url: an endpoint of backend {self.backend} needs one that begins with http:// or https://"
+            )
+        if not needs_url and self.url:
+            raise ValueError(f"url: an endpoint of backend {self.backend} has none")
+        if self.backend == "llamacpp" and not self.gguf:
+            raise ValueError('gguf: an endpoint of backend llamacpp needs it, as in gguf = { "small" = "small.gguf" }')
+        if self.api_key_env and self.api_key_file:
+            raise ValueError("api_key_env, api_key_file: set one of them")
+        return self
+
+    def holds_at_once(self) -> int | None:
+        """Models it holds at once; None for all."""
+        return self.holds or (1 if self.backend in ("ollama", "llamacpp") else None)
+
+
+class Settings(BaseModel):
+    """All settings. Paths are relative to the folder of orchestrate.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    database: Path = Field(default=Path("orchestrate.db"), description="the SQLite file; any path")
+    synchronous: Literal["FULL", "NORMAL"] = Field(
+        default="FULL",
+        description="FULL: a finished turn survives a power cut; NORMAL: the last ones may be spoken again",
+    )
+    max_workers: int = Field(default=1, ge=1, le=4096, description="turns in flight on each endpoint; 1 to 4096")
+    max_attempts: int = Field(
+        default=5, ge=1, le=100, description="failed attempts at one turn before its task fails; 1 to 100"
+    )
+    lease_s: float = Field(
+        default=60, ge=1, le=86_400, description="seconds until a dead worker's tasks can be claimed again; 1 to 86400"
+    )
+    grace_s: float = Field(
+        default=30, ge=0, le=3600, description="seconds that turns in flight get to finish after Ctrl-C; 0 to 3600"
+    )
+    longest_line: int = Field(
+        default=1_048_576,
+        ge=1024,
+        le=1_073_741_824,
+        description="bytes of the longest record submit takes; 1024 to 1 GiB",
+    )
+    endpoints: Mapping[str, EndpointSettings] = Field(
+        default_factory=lambda: {"rehearsal": EndpointSettings(backend="rehearsal")},
+        description="where models answer; without any, the rehearsal",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings as they hold for this invocation, and the folder they are relative to."""
+
+    home: Path
+    settings: Settings
+    keys: Mapping[str, SecretStr]  # API keys by endpoint
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file, absolute."""
+        return self.home / self.settings.database
+
+
+def read_config(home: Path, flags: Mapping[str, Any]) -> Config:
+    """Settings of the folder `home`; `flags` that are None were not given.
+
+    Raises:
+        ConfigError: an unknown or wrong key, or an API key that is not where it should be; names the source.
+    """
+    path = home / FILE
+    table = _file(path)
+    given = {name: value for name, value in flags.items() if value is not None}
+    sources = [("a flag", given), ("the environment", _environment()), (str(path), table)]
+    merged: dict[str, Any] = {}
+    for _, source in reversed(sources):
+        merged |= source
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(_problem(problem, sources) for problem in error.errors(include_url=False))
+        ) from error
+    keys = {name: key for name, endpoint in settings.endpoints.items() if (key := _api_key(home, name, endpoint))}
+    return Config(home=home, settings=settings, keys=keys)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def _environment() -> dict[str, str]:
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields if name != "endpoints"}
+    found = {}
+    for variable, value in os.environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        if variable not in known:
+            # The prefix that all of them share would make any two of them look alike.
+            near = difflib.get_close_matches(variable.removeprefix(PREFIX).lower(), known.values(), n=1)
+            hint = f" (did you mean {PREFIX}{near[0].upper()}?)" if near else f"; known: {', '.join(sorted(known))}"
+            raise ConfigError(f"the environment sets {variable}, which is no setting{hint}")
+        found[known[variable]] = value
+    return found
+
+
+def _problem(problem: Any, sources: list[tuple[str, dict[str, Any]]]) -> str:
+    where = [str(part) for part in problem["loc"]]
+    source = next((name for name, table in sources if where and where[0] in table), "settings")
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        known = EndpointSettings.model_fields if where[0] == "endpoints" else Settings.model_fields
+        near = difflib.get_close_matches(where[-1], known, n=1)
+        text = "there is no such key" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
+    return f"{source}: {'.'.join(where)}: {text}"
+
+
+def _api_key(home: Path, name: str, endpoint: EndpointSettings) -> SecretStr | None:
+    if endpoint.api_key_env:
+        value = os.environ.get(endpoint.api_key_env, "").strip()
+        if not value:
+            raise ConfigError(f"endpoint {name!r}: the environment variable {endpoint.api_key_env} is not set or empty")
+        return SecretStr(value)
+    if endpoint.api_key_file:
+        path = home / endpoint.api_key_file
+        try:
+            value = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"endpoint {name!r}: its api_key_file cannot be read: {error}") from error
+        if not value:
+            raise ConfigError(f"endpoint {name!r}: its api_key_file {path} is empty")
+        return SecretStr(value)
+    return None
