@@ -1,0 +1,155 @@
+"""Ollama by its native chat, which unlike its /v1 takes `num_ctx` and the schema of a reply.
+
+Sent with every call, because a call without them means the server's defaults and may reload the model: `num_ctx`,
+`num_predict`, `seed`, `temperature`, `keep_alive`; and `truncate: false`, because a prompt that is too long is
+otherwise cut without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_ollama import ChatOllama
+
+from orchestrator.backends.chat import OverWire, Speakers, seconds, tokens
+from orchestrator.backends.status import error_of, error_text
+from orchestrator.backends.wire import Answer, Wire
+from orchestrator.domain import Backend, Usage
+from orchestrator.errors import OverflowingError, SetupError, TransientError
+from orchestrator.ports import Reply, Request, Sampling
+
+_LOAD_S = 900.0
+_GONE_S = 60.0
+_POLL_S = 0.1
+_NANO = 1e-9
+
+
+class _Chat(OverWire, ChatOllama):
+    """ChatOllama over our wire."""
+
+    async def _post(self, messages: list[dict[str, str]], options: dict[str, Any]) -> Reply:
+        body = {
+            "model": self.model,
+            "messages": messages,
+            "stream": False,
+            "truncate": False,
+            "format": options["format"],
+            "keep_alive": self.keep_alive,
+            "options": {
+                "num_ctx": self.num_ctx,
+                "num_predict": self.num_predict,
+                "seed": self.seed,
+                "temperature": self.temperature,
+            },
+        }
+        answer = await self._wire.post("/api/chat", body, self._timeout_s)
+        return Reply(text=_complete(answer, self._wire.url), usage=_usage(answer.json))
+
+
+def _complete(answer: Answer, address: str) -> str:
+    if answer.status != 200:
+        raise error_of(answer, address)
+    body = answer.json
+    message = body.get("message") if isinstance(body, dict) else None
+    if not isinstance(message, dict) or "error" in body:
+        raise TransientError(f"{address} answered 200 without a reply: {error_text(answer)}")
+    text = str(message.get("content") or "")
+    if body.get("done") is not True:
+        raise TransientError(f"{address}: the reply is not complete (done is {body.get('done')!r})", reply=text)
+    if body.get("done_reason") == "length":
+        count = body.get("eval_count")
+        raise OverflowingError(
+            f"the reply was cut at its limit after {count} tokens: raise reply_limit or context", reply=text
+        )
+    return text
+
+
+def _usage(body: dict[str, Any]) -> Usage:
+    return Usage(
+        prompt_tokens=tokens(body.get("prompt_eval_count")),
+        reply_tokens=tokens(body.get("eval_count")),
+        load_s=seconds(body.get("load_duration"), _NANO),
+        prompt_s=seconds(body.get("prompt_eval_duration"), _NANO),
+        reply_s=seconds(body.get("eval_duration"), _NANO),
+    )
+
+
+class OllamaEndpoint:
+    """One Ollama server."""
+
+    backend = Backend.OLLAMA
+
+    def __init__(self, *, name: str, wire: Wire, keep_alive: str) -> None:
+        self.name = name
+        self._wire = wire
+        self._keep_alive = keep_alive
+        self._speakers = Speakers(self._chat)
+
+    async def available(self) -> frozenset[str] | None:
+        """The models pulled on that server."""
+        return await self._names("/api/tags")
+
+    async def loaded(self) -> frozenset[str]:
+        """The models in its memory."""
+        return await self._names("/api/ps")
+
+    async def load(self, model: str, sampling: Sampling) -> None:
+        """Load a model with the context its actors use, so that their first call does not reload it."""
+        body = {
+            "model": model,
+            "messages": [],
+            "stream": False,
+            "keep_alive": self._keep_alive,
+            "options": {"num_ctx": sampling.context},
+        }
+        await self._ask(body)
+
+    async def unload(self, model: str) -> None:
+        """Unload a model and wait until it has gone.
+
+        Its timer may have been put back by a late call, so an unload is asked for and then looked for.
+        """
+        await self._ask({"model": model, "messages": [], "stream": False, "keep_alive": 0})
+        for _ in range(round(_GONE_S / _POLL_S)):
+            if model not in await self.loaded():
+                return
+            await asyncio.sleep(_POLL_S)
+        raise TransientError(f"{self._wire.url}: {model} is still loaded {_GONE_S:g} s after it was asked to go")
+
+    async def speak(self, request: Request) -> Reply:
+        """One call by /api/chat."""
+        return await self._speakers.speak(request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._wire.close()
+
+    async def _ask(self, body: dict[str, Any]) -> None:
+        answer = await self._wire.post("/api/chat", body, _LOAD_S)
+        if answer.status != 200:
+            raise error_of(answer, self._wire.url)
+
+    async def _names(self, path: str) -> frozenset[str]:
+        answer = await self._wire.get(path)
+        if answer.status != 200 or not isinstance(answer.json, dict):
+            raise SetupError(f"{self._wire.url}{path} answered {answer.status}: is this an Ollama server?")
+        names = {str(model["name"]) for model in answer.json.get("models") or []}
+        return frozenset(names | {name.removesuffix(":latest") for name in names})
+
+    def _chat(self, request: Request) -> tuple[BaseChatModel, dict[str, Any]]:
+        sampling = request.sampling
+        chat = _Chat(
+            model=request.model,
+            base_url=self._wire.url,
+            num_ctx=sampling.context,
+            num_predict=sampling.reply_limit,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+            keep_alive=self._keep_alive,
+            # Its own HTTP clients are never used; an empty TLS context saves loading certificates for them.
+            client_kwargs={"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)},
+        )
+        return chat.over(self._wire, sampling.timeout_s), {"format": request.schema}

@@ -1,0 +1,132 @@
+"""vLLM, and any server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from orchestrator.backends.chat import OverWire, Speakers, seconds, tokens
+from orchestrator.backends.status import error_of, error_text
+from orchestrator.backends.wire import Answer, Wire
+from orchestrator.domain import Backend, Usage
+from orchestrator.errors import OverflowingError, RefusalError, SetupError, TransientError
+from orchestrator.ports import Reply, Request, Sampling
+
+_MILLI = 1e-3
+
+
+class _Chat(OverWire, ChatOpenAI):
+    """ChatOpenAI over our wire."""
+
+    async def _post(self, messages: list[dict[str, str]], options: dict[str, Any]) -> Reply:
+        body = {
+            "model": self.model_name,
+            "messages": messages,
+            "temperature": self.temperature,
+            "seed": self.seed,
+            "max_tokens": self.max_tokens,
+            "stream": False,
+            "response_format": options["response_format"],
+        }
+        answer = await self._wire.post("/chat/completions", body, self._timeout_s)
+        return Reply(text=_complete(answer, self._wire.url), usage=_usage(answer.json))
+
+
+def _complete(answer: Answer, address: str) -> str:
+    if answer.status != 200:
+        raise error_of(answer, address)
+    try:
+        choice = answer.json["choices"][0]
+        message = dict(choice["message"])
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise TransientError(f"{address} answered 200 without a reply: {error_text(answer)}") from error
+    text = str(message.get("content") or "")
+    if message.get("refusal"):
+        raise RefusalError(f"the model declined: {message['refusal']}", reply=text)
+    match choice.get("finish_reason"):
+        case "stop":
+            return text
+        case "length":
+            raise OverflowingError(
+                "the reply was cut at its limit: raise reply_limit, or the server's context", reply=text
+            )
+        case "content_filter":
+            raise RefusalError("the server's filter stopped the reply", reply=text)
+        case reason:
+            raise TransientError(f"{address}: the reply is not complete (finish_reason is {reason!r})", reply=text)
+
+
+def _usage(body: dict[str, Any]) -> Usage:
+    usage = _object(body.get("usage"))
+    timings = _object(body.get("timings"))  # llama.cpp only
+    return Usage(
+        prompt_tokens=tokens(usage.get("prompt_tokens")),
+        cached_tokens=tokens(_object(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        reply_tokens=tokens(usage.get("completion_tokens")),
+        prompt_s=seconds(timings.get("prompt_ms"), _MILLI),
+        reply_s=seconds(timings.get("predicted_ms"), _MILLI),
+    )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+class OpenAIEndpoint:
+    """One OpenAI-compatible server; the models it serves were chosen when it was started."""
+
+    backend = Backend.VLLM
+
+    def __init__(self, *, name: str, wire: Wire) -> None:
+        self.name = name
+        self._wire = wire
+        self._speakers = Speakers(self._chat)
+
+    async def available(self) -> frozenset[str] | None:
+        """The models it serves."""
+        answer = await self._wire.get("/models")
+        if answer.status != 200:
+            raise error_of(answer, f"{self._wire.url}/models")
+        if not isinstance(answer.json, dict):
+            raise SetupError(f"{self._wire.url}/models: is this an OpenAI-compatible server? Its address ends in /v1")
+        return frozenset(str(model["id"]) for model in answer.json.get("data") or [])
+
+    async def loaded(self) -> frozenset[str]:
+        """All that it serves."""
+        return await self.available() or frozenset()
+
+    async def load(self, model: str, sampling: Sampling) -> None:
+        """Nothing to do for a model it serves. Raises SetupError for any other."""
+        served = await self.loaded()
+        if model not in served:
+            raise SetupError(f"{self._wire.url} does not serve {model!r}; it serves: {', '.join(sorted(served))}")
+
+    async def unload(self, model: str) -> None:
+        """Nothing to do: the server holds its models until it is stopped."""
+
+    async def speak(self, request: Request) -> Reply:
+        """One call by /chat/completions."""
+        return await self._speakers.speak(request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._wire.close()
+
+    def _chat(self, request: Request) -> tuple[BaseChatModel, dict[str, Any]]:
+        sampling = request.sampling
+        chat = _Chat(
+            model=request.model,
+            base_url=self._wire.url,
+            # The wire carries the key; this one only keeps the client from looking for its own in the environment.
+            api_key=SecretStr("unused"),
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+            max_tokens=sampling.reply_limit,
+            max_retries=0,
+            use_responses_api=False,
+        )
+        form = {"type": "json_schema", "json_schema": {"name": "reply", "schema": request.schema, "strict": True}}
+        return chat.over(self._wire, sampling.timeout_s), {"response_format": form}

@@ -1,0 +1,72 @@
+"""What a server's error status means: a pure function from an answer to a typed error.
+
+The bodies are those of Ollama 0.33, vLLM 0.32 and llama.cpp, as recorded.
+"""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.backends.wire import Answer
+from orchestrator.errors import (
+    CapacityError,
+    DeterministicError,
+    EndpointError,
+    OverflowingError,
+    SetupError,
+    TransientError,
+)
+
+# llama.cpp's slots may share one cache: requests that fit one by one did not fit together.
+_TOGETHER = re.compile(r"context size has been exceeded", re.I)
+_MEMORY = re.compile(
+    r"out of memory|cudaMalloc|requires more system memory|insufficient memory|resource_exhausted", re.I
+)
+_OVERFLOW = re.compile(
+    r"exceed\w* (the )?(available |maximum |model'?s? )*context|context (size|length)|input_tokens|max_model_len"
+    r"|prompt is too long",
+    re.I,
+)
+_UNKNOWN_MODEL = re.compile(r"model '[^']*' not found", re.I)
+_OPTION = re.compile(r"invalid (option|format)|option .* must be|unmarshal|cannot unmarshal|unsupported", re.I)
+_WORDS: tuple[tuple[re.Pattern[str], type[EndpointError]], ...] = (
+    (_MEMORY, CapacityError),
+    (_OVERFLOW, OverflowingError),
+    (_UNKNOWN_MODEL, SetupError),
+)
+
+
+def error_text(answer: Answer) -> str:
+    """The server's own words."""
+    body = answer.json
+    if isinstance(body, dict):
+        error = body.get("error", body)
+        if isinstance(error, dict):
+            error = error.get("message", error)
+        return str(error)
+    return answer.excerpt or "(empty body)"
+
+
+def error_of(answer: Answer, address: str) -> EndpointError:
+    """The typed error for an answer whose status is not 200."""
+    text = f"{address} answered {answer.status}: {error_text(answer)}"
+    match answer.status:
+        case 401 | 403:
+            return SetupError(f"{text} (check the endpoint's api_key_env or api_key_file, and its url)")
+        case 404 | 405:
+            return SetupError(text)
+        case 429 | 503:
+            return CapacityError(text, retry_after_s=answer.retry_after_s)
+    return _by_words(text, answer.status)
+
+
+def _by_words(text: str, status: int) -> EndpointError:
+    if status >= 500 and _TOGETHER.search(text):
+        return TransientError(text)
+    for words, error in _WORDS:
+        if words.search(text):
+            return error(text)
+    if 400 <= status < 500 and status != 408:
+        return DeterministicError(text)
+    # Ollama answers 500 for a wrong option: retrying that would fail for ever.
+    return DeterministicError(text) if _OPTION.search(text) else TransientError(text)

@@ -1,0 +1,1 @@
+"""Models small enough to make for a test run, real enough for real servers."""

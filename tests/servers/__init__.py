@@ -1,0 +1,1 @@
+"""Stand-ins for model servers, checked against recordings of the real ones."""
