@@ -1,0 +1,29 @@
+"""Whether a quote stands in the record, once both are written the same way."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from orchestrator.domain import Quote
+
+_SAME = str.maketrans(
+    {
+        "‹": "<", "›": ">", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "‚": "'",
+        "–": "-", "—": "-", "‐": "-", "‑": "-", "−": "-", "•": "-", "\u00ad": None, "\u200b": None, "\ufeff": None,
+    }
+)  # fmt: skip
+_EDGE = " \"'.,;:!?…-"
+
+
+def normalised(text: str) -> str:
+    """One spelling: NFKC, small letters, plain quotation marks and dashes, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_SAME).casefold().split())
+
+
+def check(quotes: list[str], normalised_record: str) -> tuple[Quote, ...]:
+    """Each quote with whether the record holds it; marks at its ends and an ellipsis there do not matter."""
+    checked = []
+    for text in quotes:
+        core = normalised(text).strip(_EDGE)
+        checked.append(Quote(text=text, verified=bool(core) and core in normalised_record))
+    return tuple(checked)

@@ -1,0 +1,165 @@
+"""One turn of a debate: render, ask, check, record. A step is a function from visit to visit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from orchestrator.cast import Debate
+from orchestrator.debate.messages import Script, asked_again, prompt_hash
+from orchestrator.debate.order import next_step
+from orchestrator.debate.quotes import check
+from orchestrator.debate.replies import reply_form
+from orchestrator.domain import Attempt, Claim, Role, Spoken, Step, Turn, Usage
+from orchestrator.errors import EndpointError, ShapeError
+from orchestrator.ports import Clock, Endpoint, Message, Reply, Request
+
+
+class Ending(StrEnum):
+    """Why a visit to a task ended."""
+
+    DONE = "done"  # the judge has spoken
+    YIELDED = "yielded"  # the next actor's model is not loaded here
+    FAILED = "failed"  # this attempt failed; `failure` says how
+    LOST = "lost"  # the lease was lost; nothing was written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed attempt, and the error it failed with."""
+
+    attempt: Attempt
+    error: EndpointError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One claim on its way through the graph; `step` is who speaks next."""
+
+    claim: Claim
+    turns: tuple[Turn, ...]
+    step: Step
+    attempt: int
+    script: Script | None = None  # rendered by the first turn
+    ending: Ending | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What a visit needs around it.
+
+    Attributes:
+        record: makes a turn durable; False if the lease was lost. A turn's successor starts only after it.
+        goes_on: whether the worker may speak this step at once, without a swap.
+        watch: told of the rendered messages and the finished turn; for dry runs and progress.
+    """
+
+    debate: Debate
+    endpoint: Endpoint
+    clock: Clock
+    record: Callable[[Spoken], Awaitable[bool]]
+    goes_on: Callable[[Step], bool]
+    watch: Callable[[Claim, tuple[Message, ...], Turn], None] = lambda _claim, _messages, _turn: None
+
+
+def begin(claim: Claim) -> Visit:
+    """A visit that begins where the claim's turns end."""
+    return Visit(claim=claim, turns=claim.turns, step=claim.step, attempt=claim.attempt)
+
+
+async def take_turn(visit: Visit, floor: Floor) -> Visit:
+    """Let the actor of `visit.step` speak, and record what it said before anything follows from it."""
+    started = floor.clock.now()
+    try:
+        script = visit.script or Script(floor.debate, visit.claim.payload)
+        turn = await _turn(visit, script, floor)
+    except EndpointError as error:
+        return replace(visit, ending=Ending.FAILED, failure=failure_of(visit, error, floor, started))
+    return await _recorded(replace(visit, script=script), turn, floor)
+
+
+def failure_of(visit: Visit, error: EndpointError, floor: Floor, started: datetime) -> Failure:
+    """An error as the failed attempt that the store keeps."""
+    attempt = Attempt(
+        step=visit.step,
+        attempt=visit.attempt,
+        endpoint=floor.endpoint.name,
+        error_class=error.kind,
+        error=str(error),
+        reply=error.reply,
+        started_at=started,
+        finished_at=floor.clock.now(),
+    )
+    return Failure(attempt=attempt, error=error)
+
+
+async def _recorded(visit: Visit, turn: Turn, floor: Floor) -> Visit:
+    turns = (*visit.turns, turn)
+    then = next_step(floor.debate, turns)
+    hold = then is not None and floor.goes_on(then)
+    spoken = Spoken(
+        task_id=visit.claim.task_id,
+        token=visit.claim.token,
+        turn=turn,
+        then=then,
+        verdict=floor.debate.verdict(turn.reply["verdict_score"]) if turn.role is Role.JUDGE else None,
+        hold=hold,
+    )
+    if not await floor.record(spoken):
+        return replace(visit, ending=Ending.LOST)
+    if then is None:
+        return replace(visit, turns=turns, ending=Ending.DONE)
+    return replace(visit, turns=turns, step=then, attempt=1, ending=None if hold else Ending.YIELDED)
+
+
+async def _turn(visit: Visit, script: Script, floor: Floor) -> Turn:
+    started, clock = floor.clock.now(), floor.clock.monotonic()
+    messages = script.messages(visit.step, visit.turns)
+    reply, parsed, asks = await _ask(visit.step, messages, floor)
+    turn = Turn(
+        role=visit.step.role,
+        round=visit.step.round,
+        model=visit.step.model,
+        backend=floor.endpoint.backend,
+        endpoint=floor.endpoint.name,
+        text=reply.text,
+        reply=parsed,
+        quotes=check(parsed["evidence"], script.normalised_record),
+        prompt_hash=prompt_hash(messages),
+        asks=asks,
+        attempt=visit.attempt,
+        usage=replace(reply.usage, total_s=floor.clock.monotonic() - clock),
+        started_at=started,
+        finished_at=floor.clock.now(),
+    )
+    floor.watch(visit.claim, messages, turn)
+    return turn
+
+
+async def _ask(step: Step, messages: tuple[Message, ...], floor: Floor) -> tuple[Reply, dict[str, Any], int]:
+    form = reply_form(floor.debate, step.role, step.round)
+    request = Request(
+        model=step.model,
+        messages=messages,
+        schema=form.schema,
+        sampling=floor.debate.actor(step.role).sampling,
+    )
+    first = await floor.endpoint.speak(request)
+    try:
+        return first, form.parse(first.text), 1
+    except ShapeError as problem:
+        again = replace(request, messages=asked_again(messages, first.text, str(problem)))
+    second = await floor.endpoint.speak(again)
+    return replace(second, usage=_sum(first.usage, second.usage)), form.parse(second.text), 2
+
+
+def _sum(first: Usage, second: Usage) -> Usage:
+    def add(name: str) -> Any:
+        known = [value for value in (getattr(first, name), getattr(second, name)) if value is not None]
+        return sum(known) if known else None
+
+    return Usage(**{name: add(name) for name in Usage.__slots__})
