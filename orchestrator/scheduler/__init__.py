@@ -1,0 +1,1 @@
+"""Who speaks when, on which endpoint: decisions are pure, effects are at the edges."""

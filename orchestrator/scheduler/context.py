@@ -1,0 +1,72 @@
+"""What the lanes of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from orchestrator.cast import Debate
+from orchestrator.debate.graph import Graph
+from orchestrator.domain import Claim, Digest, RunId, TaskId, Turn
+from orchestrator.ports import Clock, Message
+from orchestrator.scheduler.commits import Commits
+from orchestrator.scheduler.tally import Tally
+
+Watch = Callable[[Claim, tuple[Message, ...], Turn], None]
+
+
+class Halt(IntEnum):
+    """How far a run has been asked to stop."""
+
+    NO = 0
+    SOON = 1  # no new turns; those in flight finish
+    NOW = 2  # turns in flight are given up
+
+
+@dataclass(slots=True, kw_only=True)
+class RunContext:
+    """What the lanes of one run share.
+
+    Attributes:
+        debates: the definitions this run speaks under, by digest.
+        budget: how many more tasks may be begun or taken over; None for all.
+        admitted: the tasks that count against the budget; kept only where there is one.
+        watch: sees every turn with the messages that led to it.
+        wakers: called when something happened that a waiting lane may want to look at.
+    """
+
+    run_id: RunId
+    debates: Mapping[Digest, Debate]
+    graph: Graph
+    commits: Commits
+    clock: Clock
+    tally: Tally
+    max_attempts: int
+    lease_s: float
+    budget: int | None = None
+    watch: Watch = lambda _claim, _messages, _turn: None
+    admitted: set[TaskId] = field(default_factory=set)
+    halt: Halt = Halt.NO
+    interrupted: bool = False  # by a signal
+    error: Exception | None = None
+    wakers: list[Callable[[], None]] = field(default_factory=list)
+
+    def stop(self, halt: Halt, error: Exception | None = None) -> None:
+        """Ask all lanes to stop; the first error is kept."""
+        self.halt = max(self.halt, halt)
+        self.error = self.error or error
+        self.announce()
+
+    def announce(self) -> None:
+        """Wake every lane."""
+        for wake in self.wakers:
+            wake()
+
+    def admit(self, claims: list[Claim]) -> None:
+        """Count tasks seen for the first time against the budget."""
+        if self.budget is None:
+            return
+        new = {claim.task_id for claim in claims} - self.admitted
+        self.admitted |= new
+        self.budget -= len(new)

@@ -1,0 +1,45 @@
+"""Whether the process of a run is alive: it holds a lock on a file, and the system frees the lock when it dies.
+
+Process numbers come again, and clocks jump; a lock does neither. So a run that was killed is found at once, and its
+tasks go back without waiting for their leases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from orchestrator.domain import RunId
+
+
+@contextmanager
+def alive(database: Path) -> Iterator[str]:
+    """Hold a new lock beside the database while the body runs; gives the lock file's name."""
+    path = database.with_name(f".{database.name}.run-{uuid4().hex[:12]}.lock")
+    lock = FileLock(path)
+    with lock:
+        yield path.name
+    path.unlink(missing_ok=True)
+
+
+def dead(database: Path, running: Mapping[RunId, str]) -> list[RunId]:
+    """Those of the runs whose lock nobody holds."""
+    return [run for run, name in running.items() if name and not _held(database.with_name(name))]
+
+
+def _held(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    with suppress(OSError):
+        path.unlink()
+    return False

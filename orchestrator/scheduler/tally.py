@@ -1,0 +1,70 @@
+"""What a run has done so far, for whoever watches it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from orchestrator.domain import Claim, Swap, Turn, Verdict
+from orchestrator.errors import ErrorClass
+
+_MOST_NOTES = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Counts of one run. Written by its lanes, read by its display; nothing is decided by it."""
+
+    started_at: datetime
+    turns: int = 0
+    asked_again: int = 0
+    done: int = 0
+    failed: int = 0  # tasks given up
+    lost: int = 0  # turns refused because their lease had gone
+    swaps: int = 0
+    rescued: int = 0
+    superseded: int = 0
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    quotes: int = 0
+    quotes_verified: int = 0
+    failures: Counter[ErrorClass] = field(default_factory=Counter)  # failed attempts by class
+    labels: Counter[str] = field(default_factory=Counter)
+    loaded: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by endpoint
+    in_flight: dict[str, int] = field(default_factory=dict)  # by endpoint
+    paused: dict[str, str] = field(default_factory=dict)  # endpoint to the reason
+    notes: list[str] = field(default_factory=list)  # the newest, one line each, oldest first
+    forgotten: int = 0  # older notes that are no longer kept
+
+    def spoke(self, turn: Turn, verdict: Verdict | None) -> None:
+        """Count a turn that is on disk, and the verdict that came with it."""
+        self.turns += 1
+        self.asked_again += turn.asks - 1
+        self.prompt_tokens += turn.usage.prompt_tokens or 0
+        self.reply_tokens += turn.usage.reply_tokens or 0
+        self.quotes += len(turn.quotes)
+        self.quotes_verified += sum(quote.verified for quote in turn.quotes)
+        if verdict is not None:
+            self.done += 1
+            self.labels[verdict.label] += 1
+
+    def failed_attempt(self, claim: Claim, kind: ErrorClass, error: str, given_up: bool) -> None:
+        """Count a failed attempt; note the tasks that were given up."""
+        self.failures[kind] += 1
+        if given_up:
+            self.failed += 1
+            self.note(f"{claim.key} failed ({kind.value}): {error}")
+
+    def swapped(self, swap: Swap) -> None:
+        """Count a load, and note it."""
+        self.swaps += 1
+        gone = f"{', '.join(swap.unloaded)} → " if swap.unloaded else ""
+        self.note(f"{swap.endpoint}: {gone}{swap.loaded} in {swap.seconds:.1f} s")
+
+    def note(self, text: str) -> None:
+        """Keep a line for the display; a night of failures must not fill the memory with them."""
+        self.notes.append(text)
+        if len(self.notes) > _MOST_NOTES:
+            self.forgotten += _MOST_NOTES // 2
+            del self.notes[: _MOST_NOTES // 2]

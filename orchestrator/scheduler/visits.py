@@ -1,0 +1,87 @@
+"""One claimed task on its way through the graph, and what is done about it if its turn fails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import assert_never
+
+from orchestrator.debate.graph import hold_debate
+from orchestrator.debate.steps import Ending, Failure, Floor, Visit, begin, failure_of
+from orchestrator.domain import Claim, Failed, Spoken
+from orchestrator.errors import DeterministicError, StoreError, TransientError
+from orchestrator.ports import TaskStore
+from orchestrator.scheduler import retry
+from orchestrator.scheduler.context import Halt, RunContext
+
+
+async def hold_visit(run: RunContext, claim: Claim, floor: Floor) -> retry.Decision | None:
+    """Let a claimed task speak as far as it goes; the decision on its failure, if it failed.
+
+    Raises:
+        StoreError: a turn could not be made durable; the run cannot go on.
+    """
+    visit = begin(claim)
+    try:
+        visit = await hold_debate(run.graph, visit, floor)
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- a record that breaks our own code must not end the night for the others
+        problem = DeterministicError(f"internal error: {type(error).__name__}: {error}")
+        return await _failed(run, claim, failure_of(visit, problem, floor, floor.clock.now()))
+    match visit.ending:
+        case Ending.DONE:
+            return None
+        case Ending.YIELDED:
+            run.announce()
+            return None
+        case Ending.LOST:
+            run.tally.lost += 1
+            return None
+        case Ending.FAILED:
+            return await _failed(run, claim, _failure(visit))
+        case None:
+            raise AssertionError("a visit left the graph without an ending")
+        case _:
+            assert_never(visit.ending)
+
+
+def _failure(visit: Visit) -> Failure:
+    if visit.failure is None:
+        raise AssertionError("a failed visit carries its failure")
+    return visit.failure
+
+
+async def _failed(run: RunContext, claim: Claim, failure: Failure) -> retry.Decision:
+    error = failure.error
+    decision = retry.decide(
+        error.kind,
+        failure.attempt.attempt,
+        run.max_attempts,
+        down=isinstance(error, TransientError) and error.down,
+        retry_after_s=error.retry_after_s,
+    )
+    now = run.clock.now()
+    retry_at = None if decision.delay_s is None else now + timedelta(seconds=decision.delay_s)
+    failed = Failed(
+        task_id=claim.task_id, token=claim.token, attempt=failure.attempt, retry_at=retry_at, counted=decision.counted
+    )
+    if await run.commits.do(lambda store: store.fail(failed, now)):
+        run.tally.failed_attempt(claim, error.kind, str(error), given_up=retry_at is None)
+    else:
+        run.tally.lost += 1
+    if decision.stop:
+        run.stop(Halt.SOON, error)
+    return decision
+
+
+async def record(run: RunContext, spoken: Spoken) -> bool:
+    """Make a turn durable; False if its lease had gone."""
+    kept = await run.commits.do(partial(_record, spoken, run))
+    if kept:
+        run.tally.spoke(spoken.turn, spoken.verdict)
+    return kept
+
+
+def _record(spoken: Spoken, run: RunContext, store: TaskStore) -> bool:
+    return store.record(spoken, run.clock.now())
