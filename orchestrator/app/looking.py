@@ -1,0 +1,156 @@
+"""What a person looks at: the state of things, one debate, the verdicts, the errors."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from orchestrator.app.workplace import Workplace
+from orchestrator.errors import ErrorClass, NotFoundError
+from orchestrator.records.cells import Column
+from orchestrator.records.write import write_rows
+from orchestrator.store.reading_rows import (
+    FailedRow,
+    FailureCount,
+    LabelCount,
+    RunRow,
+    SpeakingRow,
+    StatusCount,
+    TaskDetail,
+    VerdictRow,
+)
+
+_RUNS = 5
+
+EXPORT = (
+    Column(name="key", kind="text"),
+    Column(name="source", kind="text"),
+    Column(name="revision", kind="integer"),
+    Column(name="debate", kind="text"),
+    Column(name="digest", kind="text"),
+    Column(name="status", kind="text"),
+    Column(name="score", kind="integer"),
+    Column(name="label", kind="text"),
+    Column(name="error_class", kind="text"),
+    Column(name="analysis", kind="text"),
+    Column(name="quotes_verified", kind="integer"),
+    Column(name="quotes_total", kind="integer"),
+    Column(name="backends", kind="text"),
+    Column(name="judge_model", kind="text"),
+    Column(name="turns", kind="integer"),
+    Column(name="finished_at", kind="time"),
+)
+RECORD = Column(name="record", kind="json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One screen of the state of things."""
+
+    database: Path
+    tasks: list[StatusCount]
+    labels: list[LabelCount]
+    failures: list[FailureCount]
+    speaking: list[SpeakingRow]
+    runs: list[RunRow]  # the newest few, newest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """Failed attempts: how many of each class, and the newest of them."""
+
+    counts: list[FailureCount]
+    newest: list[FailedRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortVerdict:
+    """One line of a table of verdicts."""
+
+    key: str
+    debate: str
+    status: str
+    score: int | None
+    label: str | None
+    error_class: str | None
+    quotes_verified: int
+    quotes_total: int
+    backends: tuple[str, ...]
+    analysis: str | None
+    finished_at: datetime | None
+
+
+def status(workplace: Workplace) -> Status:
+    """The state of things now. Raises StoreError."""
+    with workplace.reading() as reading:
+        return Status(
+            database=workplace.config.database,
+            tasks=reading.counts(),
+            labels=reading.labels(),
+            failures=reading.failures(),
+            speaking=reading.speaking(),
+            runs=reading.runs(_RUNS),
+        )
+
+
+def show(workplace: Workplace, key: str, debate: str | None) -> list[TaskDetail]:
+    """Every task of a record, newest first. Raises NotFoundError for a key that is not there."""
+    with workplace.reading() as reading:
+        found = reading.find(key, debate)
+    if not found:
+        raise NotFoundError(
+            f"no record has the key {key!r}{f' in debate {debate}' if debate else ''}; orchestrate show lists some"
+        )
+    return found
+
+
+def verdicts(workplace: Workplace, debate: str | None, limit: int) -> list[ShortVerdict]:
+    """The first so many tasks with what became of them."""
+    with workplace.reading() as reading:
+        return [_short(row) for row in islice(reading.verdicts(debate), limit)]
+
+
+def _short(row: VerdictRow) -> ShortVerdict:
+    return ShortVerdict(**{name: getattr(row, name) for name in ShortVerdict.__slots__})
+
+
+def export(workplace: Workplace, file: Path, debate: str | None, *, records: bool, force: bool) -> int:
+    """Write one row for each task that was not superseded, from one snapshot; how many.
+
+    Raises:
+        OrchestrateError: the file exists, or its ending is none of .jsonl, .csv, .parquet.
+    """
+    columns = [*EXPORT, RECORD] if records else EXPORT
+    with workplace.reading() as reading:
+        rows = (_row(row) for row in reading.verdicts(debate))
+        return write_rows(file, rows, columns, force=force, stdout=sys.stdout)
+
+
+def _row(row: VerdictRow) -> dict[str, object]:
+    values = {column.name: getattr(row, column.name) for column in EXPORT}
+    return values | {"backends": ", ".join(row.backends), RECORD.name: row.payload}
+
+
+def errors(workplace: Workplace, debate: str | None, only: str | None, limit: int) -> Errors:
+    """Failed attempts. Raises NotFoundError for an unknown class."""
+    kind = error_class(only)
+    with workplace.reading() as reading:
+        counts = [
+            count
+            for count in reading.failures()
+            if debate in (None, count.debate) and kind in (None, count.error_class)
+        ]
+        return Errors(counts=counts, newest=list(reading.errors(debate, kind, limit)))
+
+
+def error_class(name: str | None) -> ErrorClass | None:
+    """The class of that name. Raises NotFoundError, with the names there are."""
+    if name is None:
+        return None
+    try:
+        return ErrorClass(name)
+    except ValueError as error:
+        raise NotFoundError(f"there is no error class {name!r}; there are: {', '.join(ErrorClass)}") from error

@@ -1,0 +1,137 @@
+"""Runs: the endpoints opened, the models checked, the lanes set going."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from orchestrator.app.casting import cast_models, open_lane, preflight
+from orchestrator.app.clock import SystemClock
+from orchestrator.app.workplace import Workplace
+from orchestrator.cast import Debate
+from orchestrator.debate.graph import untraced
+from orchestrator.domain import JobDraft, Submission, TaskStatus
+from orchestrator.errors import NotFoundError
+from orchestrator.ports import RunStart, TaskStore
+from orchestrator.scheduler.context import Watch
+from orchestrator.scheduler.liveness import alive, dead
+from orchestrator.scheduler.run import LaneSettings, RunEnd, RunSettings, run
+from orchestrator.scheduler.tally import Tally
+from orchestrator.store.memory import MemoryTaskStore
+
+Display = Callable[[Tally], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What `process-pending` was asked to do; None means no limit."""
+
+    debate: str | None = None
+    endpoint: str | None = None
+    max_tasks: int | None = None
+
+
+def process_pending(workplace: Workplace, request: RunRequest, display: Display) -> RunEnd:
+    """Debate what is pending, until nothing is left or somebody stops it.
+
+    Raises:
+        SetupError, ConfigError, CastError: said before the first record is spent.
+        StoreError: the database failed; the same command goes on later.
+    """
+    debates = workplace.debates(request.debate)
+    if request.endpoint is not None:
+        workplace.must_have(request.endpoint)
+    castings = cast_models(workplace.config, debates, request.endpoint)
+    database = workplace.config.database
+    with workplace.store() as store, alive(database) as lock:
+        lanes = [open_lane(workplace.config, casting) for casting in castings]
+        settings = replace(
+            run_settings(workplace, debates, lanes, lock),
+            max_tasks=request.max_tasks,
+            dead=lambda running: dead(database, running),
+            display=display,
+        )
+        return asyncio.run(_run(store, settings))
+
+
+def dry_run(workplace: Workplace, request: RunRequest, limit: int, watch: Watch) -> RunEnd:
+    """Debate the next `limit` pending records from the start, show each turn to `watch`, store nothing.
+
+    Raises:
+        NotFoundError: no task is pending. Otherwise as `process_pending`.
+    """
+    debates = workplace.debates(request.debate)
+    store, clock = MemoryTaskStore(), SystemClock()
+    left = limit
+    for debate in debates:
+        drafts = _pending(workplace, debate, left)
+        left -= len(drafts)
+        submission = Submission(source=debate.name, debate=debate.name, digest=debate.digest, first=debate.first)
+        store.submit(submission, drafts, clock.now())
+    if left == limit:
+        raise NotFoundError("nothing is pending: submit records first, or put failed ones back (orchestrate retry)")
+    castings = cast_models(workplace.config, debates, request.endpoint)
+    lanes = [open_lane(workplace.config, casting) for casting in castings]
+    return asyncio.run(_run(store, replace(run_settings(workplace, debates, lanes, ""), watch=watch)))
+
+
+def _pending(workplace: Workplace, debate: Debate, limit: int) -> Sequence[JobDraft]:
+    with workplace.reading() as reading:
+        return reading.pending(debate.name, limit)
+
+
+def run_settings(
+    workplace: Workplace,
+    debates: Sequence[Debate],
+    lanes: Sequence[LaneSettings],
+    lock: str,
+) -> RunSettings:
+    """A run of these debates on these lanes, without limits; `lock` names the file that shows that it is alive."""
+    settings = workplace.config.settings
+    start = RunStart(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        lock=lock,
+        max_workers=settings.max_workers,
+        started_at=SystemClock().now(),
+    )
+    return RunSettings(
+        start=start,
+        debates={debate.digest: debate for debate in debates},
+        lanes=lanes,
+        max_tasks=None,
+        max_attempts=settings.max_attempts,
+        lease_s=settings.lease_s,
+        grace_s=settings.grace_s,
+    )
+
+
+async def _run(store: TaskStore, settings: RunSettings) -> RunEnd:
+    settle()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(untraced())
+        for lane in settings.lanes:
+            stack.push_async_callback(lane.endpoint.close)
+            await preflight(lane)
+        return await run(store, SystemClock(), settings)
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is imported by now stays; it takes a quarter of a run's CPU otherwise."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def left(workplace: Workplace, request: RunRequest) -> int:
+    """Tasks that are pending now, of the debate asked for or of all."""
+    with workplace.reading() as reading:
+        return sum(
+            count.count
+            for count in reading.counts()
+            if count.status is TaskStatus.PENDING and request.debate in (None, count.debate)
+        )

@@ -1,0 +1,59 @@
+"""A real llama.cpp with random tiny models: words mean nothing, but every task ends, and ends in a known way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.places import SAMPLE, Place
+from tests.servers.llamacpp import LlamaCppServer
+
+CAST = {"advocate": "tiny-llama", "critic": "tiny-qwen2", "judge": "tiny-llama"}
+CLASSES = {"overflow", "shape"}
+
+
+@pytest.mark.slow
+def test_two_real_servers_end_every_task(place: Place, tiny_models: dict[str, Path]) -> None:
+    with (
+        LlamaCppServer(tiny_models["tiny-llama"], slots=2, context=16384) as llama,
+        LlamaCppServer(tiny_models["tiny-qwen2"], slots=2, context=16384) as qwen,
+    ):
+        place.cards(CAST, reply_limit=300, context=8192)
+        tables = [
+            f'[endpoints.{name}]\nbackend = "vllm"\nurl = "{url}"\nmodels = ["{name}"]\n'
+            for name, url in (("tiny-llama", llama.url), ("tiny-qwen2", qwen.url))
+        ]
+        place.settings("max_workers = 2\n" + "".join(tables))
+        place.run("submit", SAMPLE, "--debate", "posting")
+
+        end = place.json("process-pending")
+
+    assert (end["status"], end["left"]) == ("done", 0)
+    assert end["done"] + end["failed"] == 42
+    ends_are_known(place)
+
+
+@pytest.mark.slow
+def test_models_in_this_process_take_turns(place: Place, tiny_models: dict[str, Path]) -> None:
+    place.cards(CAST, reply_limit=300, context=8192)
+    files = ", ".join(f'"{name}" = "{tiny_models[name]}"' for name in set(CAST.values()))
+    place.settings(f'max_workers = 2\n[endpoints.here]\nbackend = "llamacpp"\ngguf = {{ {files} }}\n')
+    place.run("submit", SAMPLE, "--debate", "posting")
+
+    end = place.json("process-pending", "--max-tasks", "8")
+
+    assert end["done"] + end["failed"] == 8
+    assert end["swaps"] <= 3
+    ends_are_known(place)
+
+
+def ends_are_known(place: Place) -> None:
+    done = place.rows("SELECT count(*) FROM tasks WHERE status = 'done'")[0][0]
+    assert done > 0
+    assert place.rows("SELECT count(*) FROM verdicts") == [(done,)]
+    assert place.rows("SELECT count(*) FROM turns WHERE prompt_tokens > 100 AND reply_tokens > 0")[0][0] >= 3 * done
+    failed = place.rows("SELECT DISTINCT error_class FROM tasks WHERE status = 'failed'")
+    assert {kind for (kind,) in failed} <= CLASSES
+    kept = "SELECT count(*) FROM tasks t WHERE status = 'failed' AND id NOT IN (SELECT task_id FROM attempts)"
+    assert place.rows(kept) == [(0,)]

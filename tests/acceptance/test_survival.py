@@ -1,0 +1,118 @@
+"""Killed, interrupted or run twice at once: nothing that was said is lost, and nothing is said twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.places import Place, chats, ollama, spoken
+
+CAST = {"advocate": "qwen2.5:7b", "critic": "gemma2:9b", "judge": "qwen2.5:7b"}
+MODELS = ("qwen2.5:7b", "gemma2:9b")
+WORKERS = 4
+TASKS = 200
+KILLS = 20
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    return tmp_path / "calls.jsonl"
+
+
+def prepared(place: Place, url: str, tasks: int) -> None:
+    place.cards(CAST)
+    place.settings(f'max_workers = {WORKERS}\n[endpoints.gpu]\nbackend = "ollama"\nurl = "{url}"\n')
+    place.run("submit", place.records(tasks), "--debate", "posting")
+
+
+@pytest.fixture
+def slow(place: Place, calls: Path) -> Iterator[Place]:
+    """200 tasks on a server that takes its time over each turn."""
+    with ollama(calls, MODELS, slots=WORKERS, latency=0.1, num_ctx=8192) as url:
+        prepared(place, url, TASKS)
+        yield place
+
+
+@pytest.mark.slow
+def test_kills_lose_and_double_nothing(slow: Place, calls: Path) -> None:
+    chance, turns, kills = random.Random(20261121), [0], [0.0]
+
+    for _ in range(KILLS):
+        running = slow.start("process-pending")
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(timeout=chance.uniform(1.6, 2.4))
+        running.kill()
+        running.communicate()
+        kills.append(time.monotonic())
+        turns.append(slow.rows("SELECT count(*) FROM turns")[0][0])
+    slow.run("process-pending")
+    repeated = repeats(calls, kills, turns)
+
+    assert slow.rows("SELECT count(*), count(DISTINCT task_id) FROM verdicts") == [(TASKS, TASKS)]
+    assert slow.rows("SELECT status, count(*) FROM tasks GROUP BY status") == [("done", TASKS)]
+    assert slow.rows("SELECT count(*) FROM turns") == [(3 * TASKS,)]
+    assert len(spoken(calls)) == 3 * TASKS
+    assert max(repeated) <= WORKERS
+    assert sum(spoken(calls).values()) == 3 * TASKS + sum(repeated)
+
+
+def repeats(calls: Path, kills: list[float], turns: list[int]) -> list[int]:
+    """Calls begun before each kill whose turn was not on disk when it came: these are made again."""
+    begun = [call["started"] for call in chats(calls)]
+    return [
+        sum(before < start <= kill for start in begun) - (there - there_before)
+        for before, kill, there_before, there in zip(kills, kills[1:], turns, turns[1:], strict=False)
+    ]
+
+
+def test_two_runs_share_the_work(place: Place, calls: Path) -> None:
+    with ollama(calls, MODELS, slots=8, latency=0.02, num_ctx=8192) as url:
+        prepared(place, url, 60)
+
+        both = [place.start("process-pending", "--json") for _ in range(2)]
+        said = [running.communicate(timeout=120) for running in both]
+
+    assert [running.returncode for running in both] == [0, 0], said
+    assert not any("locked" in err for _, err in said)
+    assert place.rows("SELECT count(*) FROM verdicts") == [(60,)]
+    assert set(spoken(calls).values()) == {1}
+    assert len(place.rows("SELECT DISTINCT run_id FROM turns")) == 2
+
+
+def test_interrupt_finishes_turns_in_flight(slow: Place, calls: Path) -> None:
+    running = slow.start("process-pending")
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.wait(timeout=3)
+
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=20)
+
+    assert running.returncode == 130
+    assert "the same command goes on" in out
+    assert slow.rows("SELECT count(*) FROM tasks WHERE status = 'leased'") == [(0,)]
+    assert slow.rows("SELECT status FROM runs") == [("interrupted",)]
+    assert slow.rows("SELECT count(*) FROM turns")[0][0] == len(chats(calls)) > 0
+    assert slow.rows("SELECT count(*) FROM attempts") == [(0,)]
+
+
+def test_second_interrupt_stops_now(place: Place, calls: Path) -> None:
+    with ollama(calls, MODELS, slots=WORKERS, latency=20, num_ctx=8192) as url:
+        prepared(place, url, 8)
+        running = place.start("process-pending")
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(timeout=3)
+
+        running.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(timeout=0.5)
+        running.send_signal(signal.SIGTERM)
+        running.communicate(timeout=10)
+
+    assert running.returncode == 130
+    assert place.rows("SELECT status, attempts, count(*) FROM tasks GROUP BY 1, 2") == [("pending", 0, 8)]

@@ -1,0 +1,47 @@
+"""A workplace in a folder of its own, and a run of it inside the test's own loop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.app.casting import cast_models, open_lane, preflight
+from orchestrator.app.clock import SystemClock
+from orchestrator.app.running import run_settings
+from orchestrator.app.submitting import SubmitRequest, submit
+from orchestrator.app.workplace import Workplace, open_workplace
+from orchestrator.scheduler.run import RunEnd, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def workplace(home: Path, models: dict[str, str], settings: str, records: int = 42, **card: object) -> Workplace:
+    """A folder with cards that name `models` by role, and records from the shipped sample, submitted."""
+    (home / "actors").mkdir(parents=True)
+    for role, model in models.items():
+        lines: dict[str, Any] = {"role": role, "model": model, "prompt": f"{role}.md", **card}
+        text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items())
+        (home / "actors" / f"{role}.toml").write_text(text)
+    (home / "orchestrate.toml").write_text(settings)
+    place = open_workplace(home, {})
+    lines_of_sample = (ROOT / "prompts/posting/sample.jsonl").read_text().splitlines(keepends=True)
+    file = home / "records.jsonl"
+    file.write_text("".join(lines_of_sample[:records]))
+    submit(place, SubmitRequest(file=file, debate="posting"))
+    return place
+
+
+async def run_here(place: Workplace, **changes: Any) -> RunEnd:
+    """What `process-pending` does, without a loop, signals or lock file of its own."""
+    debates = place.debates("posting")
+    lanes = [open_lane(place.config, casting) for casting in cast_models(place.config, debates)]
+    try:
+        for lane in lanes:
+            await preflight(lane)
+        with place.store() as store:
+            return await run(store, SystemClock(), replace(run_settings(place, debates, lanes, ""), **changes))
+    finally:
+        for lane in lanes:
+            await lane.endpoint.close()
