@@ -1,0 +1,167 @@
+"""Our own time per debate: the whole way against a server that answers at once, beside the stock clients.
+
+The whole way is claim, graph, LangChain client, validation and durable commit (synchronous=FULL). Beside it the same
+three calls a debate by the stock clients' `with_structured_output().ainvoke`, with nothing stored. The server has a
+core of its own; the client is held to one other. Rounds alternate, and the median of each is taken.
+
+    python -m benchmarks.whole_way [--debates 1000] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from langchain_ollama import ChatOllama
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, SecretStr
+
+from benchmarks.instant_server import MODEL
+from orchestrator.app.casting import cast_models, open_lane
+from orchestrator.app.clock import SystemClock
+from orchestrator.app.running import run_settings, settle
+from orchestrator.app.submitting import SubmitRequest, submit
+from orchestrator.app.workplace import Workplace, open_workplace
+from orchestrator.debate.graph import untraced
+from orchestrator.debate.messages import Script
+from orchestrator.domain import Role
+from orchestrator.scheduler.run import run
+
+IN_FLIGHT = 64
+
+
+class Debater(BaseModel):
+    """A debater's reply, for the stock clients."""
+
+    analysis: str
+    evidence: list[str]
+    suggested_score: int
+
+
+class Judge(BaseModel):
+    """A judge's reply, for the stock clients."""
+
+    analysis: str
+    evidence: list[str]
+    verdict_score: int
+
+
+@contextlib.contextmanager
+def instant_server() -> Iterator[int]:
+    """The server in a process on the last core; gives its port."""
+    server = subprocess.Popen([sys.executable, "-m", "benchmarks.instant_server"], stdout=subprocess.PIPE, text=True)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(server.pid, {cores[-1]})
+    try:
+        assert server.stdout is not None
+        yield int(server.stdout.readline())
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def workplace(folder: Path, backend: str, port: int) -> Workplace:
+    """A folder whose cards name the server's model."""
+    (folder / "actors").mkdir(parents=True)
+    for role in Role:
+        card = f'role = "{role.value}"\nmodel = "{MODEL}"\nprompt = "{role.value}.md"\n'
+        (folder / "actors" / f"{role.value}.toml").write_text(card)
+    path = {"ollama": "", "vllm": "/v1"}[backend]
+    table = f'max_workers = {IN_FLIGHT}\n[endpoints.e]\nbackend = "{backend}"\nurl = "http://127.0.0.1:{port}{path}"\n'
+    (folder / "orchestrate.toml").write_text(table)
+    return open_workplace(folder, {})
+
+
+def sample(folder: Path, debates: int) -> Path:
+    """The shipped sample, repeated under new keys."""
+    import json
+
+    lines = (Path(__file__).parent.parent / "prompts/posting/sample.jsonl").read_text().splitlines()
+    path = folder / "records.jsonl"
+    with path.open("w") as out:
+        for number in range(debates):
+            record = json.loads(lines[number % len(lines)]) | {"id": str(number)}
+            out.write(json.dumps(record) + "\n")
+    return path
+
+
+async def ours(place: Workplace) -> float:
+    """Debates a second, the whole way."""
+    debates = place.debates("posting")
+    lanes = [open_lane(place.config, casting) for casting in cast_models(place.config, debates)]
+    settle()
+    with place.store() as store, untraced():
+        started = time.perf_counter()
+        end = await run(store, SystemClock(), run_settings(place, debates, lanes, ""))
+        seconds = time.perf_counter() - started
+    for lane in lanes:
+        await lane.endpoint.close()
+    return end.tally.done / seconds
+
+
+async def stock(backend: str, port: int, debates: int) -> float:
+    """Debates a second by the stock clients, three calls each, nothing stored."""
+    place = workplace(Path(tempfile.mkdtemp()), backend, port)
+    debate = place.debate("posting")
+    script = Script(debate, {"title": "t", "company": "c", "text": "x " * 300})
+    messages = [(message.role, message.content) for message in script.messages(debate.first, ())]
+    chat: ChatOllama | ChatOpenAI
+    if backend == "ollama":
+        chat = ChatOllama(model=MODEL, base_url=f"http://127.0.0.1:{port}", num_ctx=8192, num_predict=700, seed=1)
+    else:
+        chat = ChatOpenAI(
+            model=MODEL, base_url=f"http://127.0.0.1:{port}/v1", api_key=SecretStr("k"), max_retries=0, seed=1
+        )
+    debater = chat.with_structured_output(Debater, method="json_schema")
+    judge = chat.with_structured_output(Judge, method="json_schema")
+    room = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one() -> None:
+        async with room:
+            for speaker in (debater, debater, judge):
+                await speaker.ainvoke(messages)
+
+    with untraced():
+        started = time.perf_counter()
+        await asyncio.gather(*(one() for _ in range(debates)))
+        return debates / (time.perf_counter() - started)
+
+
+async def measure(backend: str, port: int, debates: int, rounds: int) -> tuple[float, float]:
+    """Median debates a second of ours and of the stock clients, measured in turn."""
+    both: dict[str, list[float]] = {"ours": [], "stock": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            place = workplace(Path(folder) / "w", backend, port)
+            submit(place, SubmitRequest(file=sample(Path(folder), debates), debate="posting"))
+            both["ours"].append(await ours(place))
+        both["stock"].append(await stock(backend, port, debates // 3))
+    return statistics.median(both["ours"]), statistics.median(both["stock"])
+
+
+def main() -> None:
+    """Measure both backends and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--debates", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
+    print("| backend | the whole way, debates/s | stock clients, nothing stored, debates/s | ratio |")
+    print("|---|--:|--:|--:|")
+    for backend in ("ollama", "vllm"):
+        with instant_server() as port:
+            us, them = asyncio.run(measure(backend, port, options.debates, options.rounds))
+        print(f"| {backend} | {us:.0f} | {them:.0f} | {us / them:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
