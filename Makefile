@@ -22,7 +22,9 @@ lint: $(READY)  ## style, types, imports
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## measure what docs/explanation/performance.md says
+	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.whole_way
+	$(BIN)/python -m benchmarks.memory
 
 docs: $(READY)  ## write the generated parts of docs/ again
 	$(BIN)/python -m scripts.generate_docs

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.instant_server import MODEL
 from benchmarks.whole_way import instant_server, sample, workplace
 
 COMMAND = Path(sys.executable).with_name("orchestrate")
@@ -51,7 +50,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=170_000)
     parser.add_argument("--seconds", type=float, default=120)
     options = parser.parse_args()
-    print(f"| command, {options.records:,} records of the model {MODEL} | seconds | most, MiB | at a third, MiB | at the end, MiB |")
+    print(f"| command, {options.records:,} records | seconds | most, MiB | at a third, MiB | at the end, MiB |")
     print("|---|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder, instant_server() as port:
         home = Path(folder) / "w"

@@ -26,8 +26,9 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from benchmarks.instant_server import MODEL
-from orchestrator.app.casting import cast_models, open_lane
+from orchestrator.app.casting import cast_models
 from orchestrator.app.clock import SystemClock
+from orchestrator.app.lanes import open_lane
 from orchestrator.app.running import run_settings, settle
 from orchestrator.app.submitting import SubmitRequest, submit
 from orchestrator.app.workplace import Workplace, open_workplace

@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from orchestrator import __version__
-from orchestrator.app.casting import Casting, cast_models, open_lane, preflight
+from orchestrator.app.casting import Casting, cast_models
+from orchestrator.app.lanes import open_lane, preflight
 from orchestrator.app.workplace import Workplace, open_workplace
 from orchestrator.assets import migrations
 from orchestrator.cast import Debate

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from orchestrator.app.casting import cast_models, open_lane, preflight
+from orchestrator.app.casting import cast_models
 from orchestrator.app.clock import SystemClock
+from orchestrator.app.lanes import open_lane, preflight
 from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import untraced

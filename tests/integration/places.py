@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.app.casting import cast_models, open_lane, preflight
+from orchestrator.app.casting import cast_models
 from orchestrator.app.clock import SystemClock
+from orchestrator.app.lanes import open_lane, preflight
 from orchestrator.app.running import run_settings
 from orchestrator.app.submitting import SubmitRequest, submit
 from orchestrator.app.workplace import Workplace, open_workplace
