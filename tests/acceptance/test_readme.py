@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from tests.acceptance.places import COMMAND, ROOT, Place
 
 QUICKSTART = ROOT / "docs/quickstart.md"
@@ -21,6 +23,7 @@ def tour() -> str:
     return "".join(_BLOCK.findall(found[1]))
 
 
+@pytest.mark.slow
 def test_first_tour_runs_as_it_stands(place: Place) -> None:
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
 

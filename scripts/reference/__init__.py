@@ -1,0 +1,1 @@
+"""One module for each page of docs/reference/; each has `page()`, which gives the page's text."""

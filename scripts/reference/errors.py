@@ -1,0 +1,80 @@
+"""docs/reference/errors.md: the classes of failed attempts, what is done about each, and the tree of errors."""
+
+from __future__ import annotations
+
+from orchestrator import errors
+from orchestrator.config import Settings
+from orchestrator.errors import EndpointError, ErrorClass
+from orchestrator.scheduler.retry import Decision, decide
+from scripts.reference.comments import member_meanings
+from scripts.reference.markdown import block, document, mark, table
+
+_MOST = int(Settings.model_fields["max_attempts"].default)
+_INTRO = f"""\
+A failed attempt has a class, and the class decides what is done about it; `orchestrate errors` shows both. The
+figures are those of `max_attempts = {_MOST}`, the default. A wait that the server asks for (`Retry-After`) replaces
+ours. An attempt that does not count leaves the task its tries: an outage uses none of them up."""
+_COLUMNS = ["class", "meaning", "raised as", "what is done", "counts"]
+_BY_HAND = """\
+Two of the classes come from no model server. `lost` is written when a run is found dead or a lease has run out: the
+task is claimable again at once, and fails only after `max_attempts`, so a record that kills its worker ends as
+`failed`. `cancelled` marks tasks that `orchestrate cancel` took out of the queue."""
+_TREE = """\
+Every error that the program raises on purpose stands in one tree. One that reaches the user is said in one line with
+what to do next, and the command exits with 1."""
+
+
+def page() -> str:
+    """The page."""
+    meanings = member_meanings(ErrorClass)
+    rows = [
+        row
+        for kind in ErrorClass
+        for row in ([_row(kind, meanings[kind.value], down=True)] if kind is ErrorClass.TRANSIENT else [])
+        + [_row(kind, meanings[kind.value], down=False)]
+    ]
+    return document("Errors", _INTRO, table(_COLUMNS, rows), _BY_HAND, "## The tree", _TREE, block("text", _tree()))
+
+
+def _row(kind: ErrorClass, meaning: str, *, down: bool) -> list[str]:
+    raised = ", ".join(mark(name) for name in _raised_as(kind)) or "nowhere; see below"
+    first = decide(kind, 1, _MOST, down=down)
+    return [
+        mark(kind.value),
+        f"{meaning}: nothing answered at all" if down else meaning,
+        raised,
+        _done_about(kind, first, down=down),
+        "yes" if first.counted else "no",
+    ]
+
+
+def _raised_as(kind: ErrorClass) -> list[str]:
+    return [error.__name__ for error in EndpointError.__subclasses__() if error.kind is kind]
+
+
+def _done_about(kind: ErrorClass, first: Decision, *, down: bool) -> str:
+    if kind is ErrorClass.LOST:
+        return f"put back at once by a rescue; after {_MOST} attempts the task fails"
+    if kind is ErrorClass.CANCELLED:
+        return "nothing, until somebody gives `orchestrate retry`"
+    if first.stop:
+        return "the run ends and says why; the task waits for the next run"
+    if first.pause:
+        return f"the endpoint is paused until it answers again; the task waits {first.delay_s:g} s or longer"
+    if first.delay_s is None:
+        return "the task fails at once: the same call would fail again"
+    return _tries(kind, down=down)
+
+
+def _tries(kind: ErrorClass, *, down: bool) -> str:
+    delays = []
+    attempt = 1
+    while (delay := decide(kind, attempt, _MOST, down=down).delay_s) is not None:
+        delays.append(delay)
+        attempt += 1
+    waits = f"after {', '.join(f'{delay:g}' for delay in delays)} s" if any(delays) else "at once"
+    return f"again {waits}; after {attempt} attempts the task fails"
+
+
+def _tree() -> str:
+    return (errors.__doc__ or "").split("\n\n", 1)[1]
