@@ -65,6 +65,8 @@ class EndpointSettings(BaseModel):
             raise ValueError(f"url: an endpoint of backend {self.backend} has none")
         if self.backend == "llamacpp" and not self.gguf:
             raise ValueError('gguf: an endpoint of backend llamacpp needs it, as in gguf = { "small" = "small.gguf" }')
+        if self.api_key_env.startswith(PREFIX):
+            raise ValueError(f"api_key_env: a name that begins with {PREFIX} is taken for a setting; use another")
         if self.api_key_env and self.api_key_file:
             raise ValueError("api_key_env, api_key_file: set one of them")
         return self

@@ -10,7 +10,7 @@ from orchestrator.app.clock import SystemClock
 from orchestrator.app.looking import error_class
 from orchestrator.app.workplace import Workplace
 from orchestrator.assets import migrations
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import ErrorClass, NotFoundError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,17 @@ class Checked:
 
 
 def retry(workplace: Workplace, debate: str | None, keys: Sequence[str] | None, only: str | None) -> int:
-    """Put failed and cancelled tasks back; how many. Raises NotFoundError for an unknown class or key."""
+    """Put failed tasks back, and cancelled ones if they are asked for by key or class; how many.
+
+    Raises:
+        NotFoundError: there is no such class or key.
+    """
     kind = error_class(only)
     _known(workplace, keys, debate)
-    with workplace.store() as store:
-        return store.retry(SystemClock().now(), debate=debate, keys=keys or None, error_class=kind)
+    kinds = [kind] if kind or keys else [each for each in ErrorClass if each is not ErrorClass.CANCELLED]
+    with workplace.store() as store, store.batch():
+        now = SystemClock().now()
+        return sum(store.retry(now, debate=debate, keys=keys or None, error_class=each) for each in kinds)
 
 
 def cancel(workplace: Workplace, debate: str | None, keys: Sequence[str] | None) -> int:

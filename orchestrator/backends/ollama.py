@@ -134,9 +134,13 @@ class OllamaEndpoint:
 
     async def _names(self, path: str) -> frozenset[str]:
         answer = await self._wire.get(path)
-        if answer.status != 200 or not isinstance(answer.json, dict):
-            raise SetupError(f"{self._wire.url}{path} answered {answer.status}: is this an Ollama server?")
-        names = {str(model["name"]) for model in answer.json.get("models") or []}
+        if answer.status not in (200, 404):
+            raise error_of(answer, self._wire.url + path)
+        try:
+            names = {str(model["name"]) for model in answer.json["models"] or []}
+        except (TypeError, KeyError) as error:
+            problem = f"{self._wire.url}{path} answered {answer.status}: is this an Ollama server?"
+            raise SetupError(problem) from error
         return frozenset(names | {name.removesuffix(":latest") for name in names})
 
     def _chat(self, request: Request) -> tuple[BaseChatModel, dict[str, Any]]:

@@ -90,9 +90,11 @@ class OpenAIEndpoint:
         answer = await self._wire.get("/models")
         if answer.status != 200:
             raise error_of(answer, f"{self._wire.url}/models")
-        if not isinstance(answer.json, dict):
-            raise SetupError(f"{self._wire.url}/models: is this an OpenAI-compatible server? Its address ends in /v1")
-        return frozenset(str(model["id"]) for model in answer.json.get("data") or [])
+        try:
+            return frozenset(str(model["id"]) for model in answer.json["data"] or [])
+        except (TypeError, KeyError) as error:
+            problem = f"{self._wire.url}/models: is this an OpenAI-compatible server? Its address ends in /v1"
+            raise SetupError(problem) from error
 
     async def loaded(self) -> frozenset[str]:
         """All that it serves."""

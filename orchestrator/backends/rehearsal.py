@@ -141,8 +141,13 @@ def _sentences_with(record: str, signs: Sequence[str]) -> tuple[tuple[str, tuple
     for match in _SENTENCE.finditer(record):
         hits = tuple(sign for sign, pattern in patterns if pattern.search(match[0]))
         if hits:
-            found.append((match[0].strip(" -\t")[:_LONGEST_QUOTE], hits))
+            found.append((_short(match[0].strip(" -\t")), hits))
     return tuple(sorted(found, key=lambda each: -len(each[1])))
+
+
+def _short(sentence: str) -> str:
+    """At most so many characters, and no word cut in two."""
+    return sentence if len(sentence) <= _LONGEST_QUOTE else sentence[:_LONGEST_QUOTE].rsplit(" ", 1)[0]
 
 
 @lru_cache(maxsize=1024)

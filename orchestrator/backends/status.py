@@ -29,8 +29,8 @@ _OVERFLOW = re.compile(
 )
 _UNKNOWN_MODEL = re.compile(r"model '[^']*' not found", re.I)
 _OPTION = re.compile(r"invalid (option|format)|option .* must be|unmarshal|cannot unmarshal|unsupported", re.I)
+_LONGEST_TEXT = 1000  # characters; a server may repeat the whole prompt
 _WORDS: tuple[tuple[re.Pattern[str], type[EndpointError]], ...] = (
-    (_MEMORY, CapacityError),
     (_OVERFLOW, OverflowingError),
     (_UNKNOWN_MODEL, SetupError),
 )
@@ -43,7 +43,7 @@ def error_text(answer: Answer) -> str:
         error = body.get("error", body)
         if isinstance(error, dict):
             error = error.get("message", error)
-        return str(error)
+        return str(error)[:_LONGEST_TEXT]
     return answer.excerpt or "(empty body)"
 
 
@@ -63,6 +63,8 @@ def error_of(answer: Answer, address: str) -> EndpointError:
 def _by_words(text: str, status: int) -> EndpointError:
     if status >= 500 and _TOGETHER.search(text):
         return TransientError(text)
+    if status >= 500 and _MEMORY.search(text):
+        return CapacityError(text)
     for words, error in _WORDS:
         if words.search(text):
             return error(text)

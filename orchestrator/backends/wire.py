@@ -17,8 +17,9 @@ from pydantic import SecretStr
 from orchestrator.errors import SetupError, TransientError
 
 LONGEST_BODY = 16 * 1024 * 1024
-_CONNECT_S = 10.0
+_CONNECT_S = 5.0
 _PROBE_S = 10.0
+_LONGEST_WAIT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,9 @@ class Wire:
     def __init__(self, url: str, *, api_key: SecretStr | None = None) -> None:
         self.url = url.rstrip("/")
         self._headers = {"Content-Type": "application/json"}
-        if api_key is not None:
-            self._headers["Authorization"] = f"Bearer {api_key.get_secret_value()}"
+        self._key = api_key.get_secret_value() if api_key is not None else ""
+        if self._key:
+            self._headers["Authorization"] = f"Bearer {self._key}"
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str) -> Answer:
@@ -51,29 +53,38 @@ class Wire:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def _call(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
         if self._session is None:
             # max_workers bounds the calls in flight; a second bound here would only hide waiting.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
             self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, trust_env=False)
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s))
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s / 2))
         address = self.url + path
         try:
             async with self._session.request(
                 method, address, data=body, timeout=timeout, allow_redirects=False
             ) as response:
-                return _answer(response, await _bounded(response, address), address)
+                return _answer(response, self._without_key(response, await _bounded(response, address)), address)
         except aiohttp.ClientConnectorError as error:
             raise TransientError(f"{self.url} does not answer: {error.os_error}", down=True) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise TransientError(f"{self.url} does not answer", down=True) from error
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise SetupError(f"{self.url} is not an address of a server: use http://host:port") from error
         except TimeoutError as error:
             raise TransientError(f"{address}: no complete reply within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransientError(f"{address}: the connection broke: {error or type(error).__name__}") from error
+
+    def _without_key(self, response: aiohttp.ClientResponse, body: bytes) -> bytes:
+        """What a server says about a wrong key may repeat it, and goes into messages and tables."""
+        if response.status == 200 or not self._key:
+            return body
+        return body.replace(self._key.encode(), b"***")
 
 
 async def _bounded(response: aiohttp.ClientResponse, address: str) -> bytes:
@@ -88,14 +99,21 @@ async def _bounded(response: aiohttp.ClientResponse, address: str) -> bytes:
 def _answer(response: aiohttp.ClientResponse, body: bytes, address: str) -> Answer:
     if 300 <= response.status < 400:
         raise SetupError(f"{address} redirects to another address; name that address as the endpoint's url")
+    excerpt = body[:500].decode("utf-8", "replace")
+    return Answer(status=response.status, json=_parsed(body), excerpt=excerpt, retry_after_s=_seconds(response))
+
+
+def _parsed(body: bytes) -> Any:
     try:
         parsed = json.loads(body)
+        if b"\\ud" in body.lower():
+            # Half of a surrogate pair is no text: it could be neither stored nor sent again.
+            json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        parsed = None
-    excerpt = body[:500].decode("utf-8", "replace")
-    return Answer(status=response.status, json=parsed, excerpt=excerpt, retry_after_s=_seconds(response))
+        return None
+    return parsed
 
 
 def _seconds(response: aiohttp.ClientResponse) -> float | None:
     header = response.headers.get("Retry-After", "")
-    return float(header) if header.isdigit() else None
+    return min(float(header), _LONGEST_WAIT_S) if header.isdecimal() else None

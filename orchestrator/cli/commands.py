@@ -55,7 +55,7 @@ def submit(
     file: Annotated[Path, typer.Argument(help="Records: JSONL, CSV or Parquet.")],
     debate: Annotated[str, typer.Option("--debate", "-d", help="Which debate they are for.")],
     key: Annotated[
-        str | None, typer.Option("--key", help="The field that is unique in the file.", show_default=False)
+        str | None, typer.Option("--key", help="The field that is unique in the file.", show_default="the debate's key")
     ] = None,
     source: Annotated[
         str | None, typer.Option("--source", help="Where keys are unique.", show_default="the debate's name")
@@ -116,16 +116,22 @@ def process_pending(
         str | None, typer.Option("--endpoint", "-e", help="Only this endpoint.", show_default=False)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show debates turn by turn; store nothing.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="With --dry-run: so many records.")] = 3,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="With --dry-run: so many records.", show_default="3")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Debate what is pending. Always resumes: after a crash, give the same command again."""
     from orchestrator.app import running
     from orchestrator.cli import runs
 
+    if limit is not None and not dry_run:
+        raise typer.BadParameter("--limit goes with --dry-run; a run takes --max-tasks")
+    if max_tasks is not None and dry_run:
+        raise typer.BadParameter("--max-tasks is for a run; a dry run takes --limit")
     request = running.RunRequest(debate=debate, endpoint=endpoint, max_tasks=max_tasks)
     place = workplace(context, max_workers=max_workers)
-    raise typer.Exit(runs.dry(place, request, limit, json) if dry_run else runs.process(place, request, json))
+    raise typer.Exit(runs.dry(place, request, limit or 3, json) if dry_run else runs.process(place, request, json))
 
 
 @app.command()
@@ -202,7 +208,7 @@ def retry(
     only: options.OnlyClass = None,
     json: options.Json = False,
 ) -> None:
-    """Put failed and cancelled tasks back to pending."""
+    """Put failed tasks back to pending; cancelled ones only by --key, or by --class cancelled."""
     from orchestrator.app.moving import retry as move
     from orchestrator.cli import printing
 

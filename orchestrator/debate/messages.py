@@ -25,7 +25,7 @@ from orchestrator.templates import render
 
 _LOOK_ALIKES = (("<<<", "‹‹‹"), (">>>", "›››"), ("<|", "‹|"), ("|>", "|›"))
 _SPEAKERS = {Role.ADVOCATE: "Debater A", Role.CRITIC: "Debater B", Role.JUDGE: "The judge"}
-_CODE_LENGTH = 12
+_CODE_LENGTH = 16
 
 
 class Script:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from orchestrator.domain import Quote
@@ -25,5 +26,10 @@ def check(quotes: list[str], normalised_record: str) -> tuple[Quote, ...]:
     checked = []
     for text in quotes:
         core = normalised(text).strip(_EDGE)
-        checked.append(Quote(text=text, verified=bool(core) and core in normalised_record))
+        checked.append(Quote(text=text, verified=bool(core) and _stands(core, normalised_record)))
     return tuple(checked)
+
+
+def _stands(core: str, record: str) -> bool:
+    """Whether whole words of the record are these."""
+    return re.search(rf"(?<!\w){re.escape(core)}(?!\w)", record) is not None

@@ -33,7 +33,8 @@ class RunContext:
         budget: how many more tasks may be begun or taken over; None for all.
         admitted: the tasks that count against the budget; kept only where there is one.
         watch: sees every turn with the messages that led to it.
-        wakers: called when something happened that a waiting lane may want to look at.
+        wakers: called, by endpoint, when something happened that a waiting lane may want to look at.
+        cancels: called once the turns in flight are to be given up.
     """
 
     run_id: RunId
@@ -50,23 +51,41 @@ class RunContext:
     halt: Halt = Halt.NO
     interrupted: bool = False  # by a signal
     error: Exception | None = None
-    wakers: list[Callable[[], None]] = field(default_factory=list)
+    wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
+    cancels: list[Callable[[], object]] = field(default_factory=list)
 
     def stop(self, halt: Halt, error: Exception | None = None) -> None:
         """Ask all lanes to stop; the first error is kept."""
         self.halt = max(self.halt, halt)
         self.error = self.error or error
         self.announce()
+        if halt is Halt.NOW:
+            for cancel in self.cancels:
+                cancel()
 
-    def announce(self) -> None:
-        """Wake every lane."""
-        for wake in self.wakers:
-            wake()
+    def announce(self, but: str = "") -> None:
+        """Wake every lane, except that of the endpoint `but`."""
+        for endpoint, wake in self.wakers.items():
+            if endpoint != but:
+                wake()
 
-    def admit(self, claims: list[Claim]) -> None:
-        """Count tasks seen for the first time against the budget."""
+    def reserve(self, free: int, *, fresh: bool) -> tuple[int, bool]:
+        """How many tasks may be claimed, and whether only those that this run held before.
+
+        What is reserved is off the budget until `admit` says what came of it: lanes claim side by side.
+        """
         if self.budget is None:
+            return free, False
+        if self.budget == 0:
+            return (0, False) if fresh else (free, True)
+        limit = min(free, self.budget)
+        self.budget -= limit
+        return limit, False
+
+    def admit(self, claims: list[Claim], limit: int, mine: bool) -> None:
+        """Count the tasks seen for the first time against the budget, and give back what was reserved beyond them."""
+        if self.budget is None or mine:
             return
         new = {claim.task_id for claim in claims} - self.admitted
         self.admitted |= new
-        self.budget -= len(new)
+        self.budget += limit - len(new)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import assert_never
 
-from orchestrator.debate.steps import Floor
+from orchestrator.debate.steps import Ending, Floor
 from orchestrator.domain import Claim, Digest, Step
 from orchestrator.errors import CapacityError, EndpointError, OrchestrateError, StoreError, TransientError
 from orchestrator.ports import ClaimRequest, Endpoint, Sampling, TaskStore
@@ -45,9 +45,10 @@ class Lane:
         self._visits: set[asyncio.Task[None]] = set()
         self._empty: set[ClaimKey] = set()
         self._look_again = False
-        self._outages = 0
+        self._paused = False  # until the endpoint answers again
+        self._outages = 0  # since the last turn that went well
         self._wake = asyncio.Event()
-        run.wakers.append(self._look)
+        run.wakers[endpoint.name] = self._look
 
     @property
     def quiet(self) -> bool:
@@ -57,23 +58,24 @@ class Lane:
     async def work(self, lanes: Sequence[Lane]) -> None:
         """Speak until nothing is left for any of the lanes, or the run is asked to stop.
 
-        On Halt.SOON the turns in flight finish; on Halt.NOW they are cancelled, and the run's end releases them.
+        On Halt.SOON the turns in flight finish. On Halt.NOW this is cancelled, and they with it; the run's end
+        releases their tasks.
         """
         try:
-            await self._loop(lanes)
-        except OrchestrateError as error:
-            self._run.stop(Halt.NOW if isinstance(error, StoreError) else Halt.SOON, error)
-        while self._visits:
-            if self._run.halt is Halt.NOW:
-                for visit in self._visits:
-                    visit.cancel()
-                await asyncio.gather(*self._visits, return_exceptions=True)
-                return
-            await self._pause(_POLL_S)
+            try:
+                await self._loop(lanes)
+            except OrchestrateError as error:
+                self._run.stop(Halt.NOW if isinstance(error, StoreError) else Halt.SOON, error)
+            while self._visits:
+                await self._pause(_POLL_S)
+        except asyncio.CancelledError:
+            for visit in self._visits:
+                visit.cancel()
+            await asyncio.gather(*self._visits, return_exceptions=True)
 
     async def _loop(self, lanes: Sequence[Lane]) -> None:
         while not self._run.halt:
-            if self._outages:
+            if self._paused:
                 await self._wait_for_endpoint()
                 continue
             await self._fill()
@@ -122,7 +124,6 @@ class Lane:
             claims = await self._claim(free)
             if not claims:
                 return
-            self._run.admit(claims)
             for claim in claims:
                 visit = asyncio.create_task(self._visit(claim))
                 self._visits.add(visit)
@@ -131,10 +132,13 @@ class Lane:
 
     async def _claim(self, free: int) -> list[Claim]:
         for key in self._keys():
-            limit, mine = self._allowance(free, fresh=key[0])
-            if key in self._empty or limit == 0:
+            if key in self._empty:
+                continue
+            limit, mine = self._run.reserve(free, fresh=key[0])
+            if limit == 0:
                 continue
             claims = await self._run.commits.do(partial(_claim, self._request(key, limit, mine)))
+            self._run.admit(claims, limit, mine)
             if len(claims) < limit:
                 self._empty.add(key)
             if claims:
@@ -150,15 +154,6 @@ class Lane:
             for digest, debate in self._run.debates.items()
             if any(actor.model == model for actor in debate.actors)
         ]
-
-    def _allowance(self, free: int, *, fresh: bool) -> tuple[int, bool]:
-        """How many tasks may be claimed, and whether only those that this run held before."""
-        budget = self._run.budget
-        if budget is None:
-            return free, False
-        if budget == 0:
-            return (0, False) if fresh else (free, True)
-        return min(free, budget), False
 
     def _request(self, key: ClaimKey, limit: int, mine: bool) -> ClaimRequest:
         fresh, model, digest = key
@@ -177,10 +172,15 @@ class Lane:
         )
 
     async def _visit(self, claim: Claim) -> None:
-        decision = await hold_visit(self._run, claim, self._floors[claim.digest])
+        ending, decision = await hold_visit(self._run, claim, self._floors[claim.digest])
+        if ending is Ending.YIELDED:
+            # Only another endpoint can have the model that comes next: here it would not have been left.
+            self._run.announce(but=self._endpoint.name)
         if decision is not None:
             self._look_again = True
-            self._outages = max(self._outages, int(decision.pause))
+            self._paused = self._paused or decision.pause
+        else:
+            self._outages = 0
 
     def _ended(self, visit: asyncio.Task[None]) -> None:
         self._visits.discard(visit)
@@ -193,14 +193,18 @@ class Lane:
             self._run.stop(Halt.NOW, error)
 
     async def _wait_for_endpoint(self) -> None:
-        """Ask the endpoint, less and less often, until it answers; turns in flight end by themselves meanwhile."""
+        """Ask the endpoint until it answers, and less often with every outage since its last turn.
+
+        Turns in flight end by themselves meanwhile.
+        """
+        self._outages += 1
         await self._pause(min(_LONGEST_PAUSE_S, _POLL_S * 2 ** min(self._outages, 8)))
         try:
             await self._loads.look()
         except EndpointError as error:
             self._mind(error)
             return
-        self._outages = 0
+        self._paused = False
         self._empty.clear()
         self._run.tally.paused.pop(self._endpoint.name, None)
 
@@ -208,7 +212,7 @@ class Lane:
         # What a record caused fails that record; what looking and loading meet is the endpoint's own, and may pass.
         if not isinstance(error, TransientError | CapacityError):
             raise error
-        self._outages += 1
+        self._paused = True
         self._run.tally.paused[self._endpoint.name] = str(error)
 
     async def _pause(self, seconds: float) -> None:

@@ -20,10 +20,11 @@ from orchestrator.domain import RunId
 def alive(database: Path) -> Iterator[str]:
     """Hold a new lock beside the database while the body runs; gives the lock file's name."""
     path = database.with_name(f".{database.name}.run-{uuid4().hex[:12]}.lock")
-    lock = FileLock(path)
-    with lock:
-        yield path.name
-    path.unlink(missing_ok=True)
+    try:
+        with FileLock(path):
+            yield path.name
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def dead(database: Path, running: Mapping[RunId, str]) -> list[RunId]:

@@ -121,10 +121,15 @@ async def _work(context: RunContext, settings: RunSettings) -> None:
     keeper = asyncio.create_task(_keep(context, settings))
     try:
         with _signals(context, settings.grace_s):
-            await asyncio.gather(*(lane.work(lanes) for lane in lanes))
+            tasks = [asyncio.create_task(lane.work(lanes)) for lane in lanes]
+            context.cancels += [task.cancel for task in tasks]
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
 
 
 async def _keep(context: RunContext, settings: RunSettings) -> None:

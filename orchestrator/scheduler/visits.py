@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import assert_never
 
 from orchestrator.debate.graph import hold_debate
-from orchestrator.debate.steps import Ending, Failure, Floor, Visit, begin, failure_of
+from orchestrator.debate.steps import Ending, Failure, Floor, begin, failure_of
 from orchestrator.domain import Claim, Failed, Spoken
 from orchestrator.errors import DeterministicError, StoreError, TransientError
 from orchestrator.ports import TaskStore
@@ -15,8 +14,8 @@ from orchestrator.scheduler import retry
 from orchestrator.scheduler.context import Halt, RunContext
 
 
-async def hold_visit(run: RunContext, claim: Claim, floor: Floor) -> retry.Decision | None:
-    """Let a claimed task speak as far as it goes; the decision on its failure, if it failed.
+async def hold_visit(run: RunContext, claim: Claim, floor: Floor) -> tuple[Ending, retry.Decision | None]:
+    """Let a claimed task speak as far as it goes: why it ended, and what was decided if it failed.
 
     Raises:
         StoreError: a turn could not be made durable; the run cannot go on.
@@ -28,28 +27,13 @@ async def hold_visit(run: RunContext, claim: Claim, floor: Floor) -> retry.Decis
         raise
     except Exception as error:  # noqa: BLE001 -- a record that breaks our own code must not end the night for the others
         problem = DeterministicError(f"internal error: {type(error).__name__}: {error}")
-        return await _failed(run, claim, failure_of(visit, problem, floor, floor.clock.now()))
-    match visit.ending:
-        case Ending.DONE:
-            return None
-        case Ending.YIELDED:
-            run.announce()
-            return None
-        case Ending.LOST:
-            run.tally.lost += 1
-            return None
-        case Ending.FAILED:
-            return await _failed(run, claim, _failure(visit))
-        case None:
-            raise AssertionError("a visit left the graph without an ending")
-        case _:
-            assert_never(visit.ending)
-
-
-def _failure(visit: Visit) -> Failure:
-    if visit.failure is None:
-        raise AssertionError("a failed visit carries its failure")
-    return visit.failure
+        return Ending.FAILED, await _failed(run, claim, failure_of(visit, problem, floor, floor.clock.now()))
+    if visit.ending is None:
+        raise AssertionError("a visit left the graph without an ending")
+    if visit.failure is not None:
+        return visit.ending, await _failed(run, claim, visit.failure)
+    run.tally.lost += int(visit.ending is Ending.LOST)
+    return visit.ending, None
 
 
 async def _failed(run: RunContext, claim: Claim, failure: Failure) -> retry.Decision:
@@ -72,6 +56,8 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure) -> retry.Deci
         run.tally.lost += 1
     if decision.stop:
         run.stop(Halt.SOON, error)
+    if decision.pause:
+        run.tally.paused[failure.attempt.endpoint] = str(error)
     return decision
 
 

@@ -21,7 +21,7 @@ from orchestrator.ports import Message
 
 PAYLOAD = {"id": "1", "role_title": "Museum registrar", "role": "Keep the loans.", "cv": "I kept 9,000 loans."}
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-FENCE = re.compile(r"<<<(RECORD|STATEMENT) ([0-9a-f]{12})>>>\n(.*?)\n<<<END \1 \2>>>", re.DOTALL)
+FENCE = re.compile(r"<<<(RECORD|STATEMENT) ([0-9a-f]{16})>>>\n(.*?)\n<<<END \1 \2>>>", re.DOTALL)
 
 
 def debate(rounds: int = 1, early_end: bool = True) -> Debate:
@@ -335,7 +335,8 @@ def test_end_must_be_answered_if_asked() -> None:
 
 
 RECORD = """The “Amberlock Lane” museum’s registrar \u2013 since 2019 \u2013 looks after
-loans. She isn\u00adn’t ﬁnished: “two\u00a0posts” remain… and more."""
+loans. She isn\u00adn’t ﬁnished: “two\u00a0posts” remain… and more.
+Ｇｒａｄｅ ７."""
 
 
 @pytest.mark.parametrize(
@@ -351,6 +352,7 @@ loans. She isn\u00adn’t ﬁnished: “two\u00a0posts” remain… and more."""
         'finished: "two posts" remain',
         "‘looks after loans’!",
         "and more?",
+        "grade 7",
     ],
 )
 def test_quote_is_found_however_written(quote: str) -> None:

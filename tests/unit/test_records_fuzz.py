@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import IntakeError
-from orchestrator.records.cells import Column
 from orchestrator.limits import Limits
+from orchestrator.records.cells import Column
 from orchestrator.records.read import open_records
 from orchestrator.records.record import Bad, Good, RecordSpec
 from orchestrator.records.write import write_rows

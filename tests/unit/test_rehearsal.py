@@ -260,7 +260,7 @@ async def test_long_sentence_is_quoted_in_part() -> None:
 
     reply = await spoken(ruled(), Role.ADVOCATE, candidate(cv))
 
-    assert len(reply["evidence"][0]) == 240
+    assert 230 < len(reply["evidence"][0]) <= 240
     assert normalised(reply["evidence"][0]) in normalised(cv)
 
 
