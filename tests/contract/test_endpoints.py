@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ from orchestrator.backends.openai import OpenAIEndpoint
 from orchestrator.backends.rehearsal import RehearsalEndpoint
 from orchestrator.backends.wire import Wire
 from orchestrator.domain import Backend
-from orchestrator.errors import ErrorClass, OverflowingError, SetupError
+from orchestrator.errors import ErrorClass, OverflowingError, SetupError, TransientError
 from orchestrator.ports import Endpoint, Message, Reply, Request, Sampling
 from tests.servers.llamacpp import LlamaCppServer
 from tests.servers.ollama import OllamaStandIn
@@ -26,6 +27,7 @@ from tests.servers.ollama import OllamaStandIn
 CONTEXT = 1024
 # Random models like white space and long strings: the schema bounds the one, the limit leaves room for the other.
 SAMPLING = Sampling(temperature=0.0, seed=7, context=CONTEXT, reply_limit=600, timeout_s=20)
+KEYS = ["analysis", "evidence", "verdict_score"]
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -33,7 +35,7 @@ SCHEMA = {
         "evidence": {"type": "array", "items": {"type": "string", "maxLength": 20}, "maxItems": 2},
         "verdict_score": {"type": "integer", "minimum": 0, "maximum": 10},
     },
-    "required": ["analysis", "evidence", "verdict_score"],
+    "required": KEYS,
     "additionalProperties": False,
 }
 RECORD = "<<<RECORD a1>>>\nTen years of experience. The certificate has expired.\n<<<END RECORD a1>>>"
@@ -48,18 +50,16 @@ class Candidate:
     lists: bool = True
     unloads: bool = True
 
-    def request(self, text: str = RECORD, **sampling: float) -> Request:
+    def request(self, text: str = RECORD, **sampling: Any) -> Request:
         """A request to the first model."""
         messages = (Message(role="system", content="You judge."), Message(role="user", content=text))
-        return Request(
-            model=self.models[0], messages=messages, schema=SCHEMA, sampling=replace(SAMPLING, **sampling)
-        )
+        return Request(model=self.models[0], messages=messages, schema=SCHEMA, sampling=replace(SAMPLING, **sampling))
 
     async def load(self) -> None:
         """Load the first model."""
         await self.endpoint.load(self.models[0], SAMPLING)
 
-    async def speak(self, text: str = RECORD, **sampling: float) -> Reply:
+    async def speak(self, text: str = RECORD, **sampling: Any) -> Reply:
         """Call the first model."""
         return await self.endpoint.speak(self.request(text, **sampling))
 
@@ -121,6 +121,11 @@ def listening() -> set[int]:
     """The ports on which this process listens."""
     connections = psutil.Process().net_connections("tcp")
     return {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+
+
+def native_threads() -> int:
+    """Threads of this process that Python did not start."""
+    return int(psutil.Process().num_threads()) - threading.active_count()
 
 
 def test_every_backend_is_in_the_suite() -> None:
@@ -197,7 +202,7 @@ async def test_reply_is_json_in_declared_order(candidate: Candidate) -> None:
 
     reply = json.loads((await candidate.speak()).text)
 
-    assert list(reply) == ["analysis", "evidence", "verdict_score"]
+    assert list(reply) == KEYS
     assert isinstance(reply["analysis"], str)
     assert all(isinstance(quote, str) for quote in reply["evidence"])
     assert reply["verdict_score"] in range(11)
@@ -252,7 +257,7 @@ async def test_several_calls_at_once_all_answer(candidate: Candidate) -> None:
 
     replies = await asyncio.gather(*(candidate.speak(f"{RECORD} {number}") for number in range(4)))
 
-    assert [list(json.loads(reply.text)) for reply in replies] == [list(SCHEMA["required"])] * 4
+    assert [list(json.loads(reply.text)) for reply in replies] == [KEYS] * 4
 
 
 async def test_abandoned_call_harms_no_later_one(candidate: Candidate) -> None:
@@ -278,9 +283,25 @@ async def test_closing_what_was_never_used(candidate: Candidate) -> None:
     await candidate.endpoint.close()
 
 
+@pytest.mark.parametrize("end", [LlamaCppServer.kill, LlamaCppServer.terminate])
+async def test_server_that_ended_is_down(tiny_models: dict[str, Path], end: Callable[[LlamaCppServer], None]) -> None:
+    with LlamaCppServer(tiny_models["tiny-qwen2"], context=CONTEXT) as server:
+        candidate = Candidate(endpoint=OpenAIEndpoint(name="desk", wire=Wire(server.url)), models=("tiny-qwen2",))
+        await candidate.speak()
+
+        end(server)
+
+        # The first call may still find the connection that the server left behind.
+        with pytest.raises(TransientError):
+            await candidate.speak()
+        with pytest.raises(TransientError) as caught:
+            await candidate.speak()
+        await candidate.endpoint.close()
+    assert caught.value.down
+
+
 async def test_llamacpp_gives_ports_and_threads_back(llamacpp: Candidate) -> None:
-    await asyncio.to_thread(int)  # the thread that loading and unloading runs in stays
-    ports, threads = listening(), psutil.Process().num_threads()
+    ports, threads = listening(), native_threads()
     for model in llamacpp.models:
         await llamacpp.endpoint.load(model, SAMPLING)
     during = listening()
@@ -292,8 +313,23 @@ async def test_llamacpp_gives_ports_and_threads_back(llamacpp: Candidate) -> Non
 
     assert len(during - ports) == 2
     assert listening() == ports
-    assert psutil.Process().num_threads() <= threads
+    assert native_threads() <= threads
     assert kept.value.kind is ErrorClass.OVERFLOW
+
+
+async def test_llamacpp_restarts_only_for_more_context(llamacpp: Candidate) -> None:
+    before = listening()
+    ports = []
+    for context in (CONTEXT, CONTEXT // 2, 2 * CONTEXT):
+        await llamacpp.endpoint.load("tiny-llama", replace(SAMPLING, context=context))
+        ports.append(listening() - before)
+        await llamacpp.speak()  # leaves a connection, which a restart has to close
+
+    reply = await llamacpp.speak("word " * CONTEXT)
+
+    assert (reply.usage.prompt_tokens or 0) > CONTEXT
+    assert [len(open_ports) for open_ports in ports] == [1, 1, 1]
+    assert ports[0] == ports[1] != ports[2]
 
 
 async def test_llamacpp_listens_on_loopback_only(llamacpp: Candidate) -> None:
@@ -302,16 +338,18 @@ async def test_llamacpp_listens_on_loopback_only(llamacpp: Candidate) -> None:
     await llamacpp.load()
 
     connections = psutil.Process().net_connections("tcp")
-    hosts = {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN and each.laddr.port not in before}
+    hosts = {
+        each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN and each.laddr.port not in before
+    }
     assert hosts == {"127.0.0.1"}
 
 
 async def test_llamacpp_serves_each_slot_whole_context(llamacpp: Candidate) -> None:
     await llamacpp.load()
 
-    replies = await asyncio.gather(*(llamacpp.speak(f"{number} " + "word " * 300) for number in range(2)))
+    replies = await asyncio.gather(*(llamacpp.speak(f"{number} " + "word " * 600) for number in range(2)))
 
-    assert all((reply.usage.prompt_tokens or 0) > 300 for reply in replies)
+    assert all((reply.usage.prompt_tokens or 0) > 600 for reply in replies)
 
 
 async def test_llamacpp_speaks_only_what_is_loaded(llamacpp: Candidate) -> None:
