@@ -6,8 +6,8 @@ place="$(mktemp -d)"
 trap 'rm -rf "$place"' EXIT
 "$python" -m hatchling build -t wheel -d "$place/dist" >/dev/null
 "$python" -m venv "$place/venv"
-"$place/venv/bin/python" -m pip install --quiet --require-hashes -r requirements.lock
-"$place/venv/bin/python" -m pip install --quiet --no-deps "$place"/dist/*.whl
+"$place/venv/bin/python" -m pip install -qq --require-hashes -r requirements.lock
+"$place/venv/bin/python" -m pip install -qq --no-deps "$place"/dist/*.whl
 mkdir "$place/work"
 cd "$place/work"
 "$place/venv/bin/orchestrate" init >/dev/null

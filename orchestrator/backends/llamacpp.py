@@ -6,10 +6,13 @@ Each loaded model is a llama.cpp server of its own on a free port of 127.0.0.1, 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from orchestrator.backends.openai import OpenAIEndpoint
 from orchestrator.backends.wire import Wire
@@ -39,6 +42,8 @@ class LlamaCppEndpoint:
         self._running: dict[str, _Running] = {}
         # Apart, because an error keeps alive all that the calls it went through held: none of them may hold a server.
         self._servers: dict[str, Any] = {}
+        # Without a key any web page open on this machine could call a server on loopback.
+        self._key = secrets.token_urlsafe()
 
     async def available(self) -> frozenset[str] | None:
         """The names whose files are there."""
@@ -60,7 +65,7 @@ class LlamaCppEndpoint:
                 f"endpoint {self.name!r} has no GGUF file for {model!r}: {path or 'not named in its gguf table'}"
             )
         server = await asyncio.to_thread(self._start, path, sampling.context)
-        wire = Wire(f"{server.listening_address}/v1")
+        wire = Wire(f"{server.listening_address}/v1", api_key=SecretStr(self._key))
         self._servers[model] = server
         self._running[model] = _Running(endpoint=OpenAIEndpoint(name=self.name, wire=wire), context=sampling.context)
 
@@ -99,6 +104,7 @@ class LlamaCppEndpoint:
         params.n_parallel = self._slots
         params.hostnames = ["127.0.0.1"]
         params.port = 0
+        params.api_keys = [self._key]
         params.cpuparams.n_threads = self._threads
         params.verbosity = 0
         try:

@@ -196,3 +196,20 @@ def test_missing_model_is_said_before_anything(place: Place) -> None:
 
     assert "no endpoint serves the model 'qwen2.5:7b' of actors/advocate.toml" in out
     assert place.rows("SELECT count(*) FROM runs") == [(0,)]
+
+
+def test_each_endpoint_speaks_its_models(place: Place) -> None:
+    place.cards({"advocate": "rehearsal-a", "critic": "rehearsal-b", "judge": "rehearsal-a"})
+    tables = [f'[endpoints.{name}]\nbackend = "rehearsal"\nmodels = ["rehearsal-{name}"]\n' for name in ("a", "b")]
+    place.settings("".join(tables))
+    place.run("submit", SAMPLE, "--debate", "posting")
+
+    first = place.json("process-pending", "--endpoint", "a")
+    second = place.json("process-pending")
+
+    assert (first["turns"], first["done"], first["left"]) == (42, 0, 42)
+    assert (second["turns"], second["done"], second["left"]) == (84, 42, 0)
+    assert place.rows("SELECT endpoint, model, count(*) FROM turns GROUP BY 1, 2 ORDER BY 1") == [
+        ("a", "rehearsal-a", 84),
+        ("b", "rehearsal-b", 42),
+    ]
