@@ -53,6 +53,7 @@ def test_kills_lose_and_double_nothing(slow: Place, calls: Path) -> None:
         turns.append(slow.rows("SELECT count(*) FROM turns")[0][0])
     slow.run("process-pending")
     repeated = repeats(calls, kills, turns)
+    print(f"{KILLS} kills, {TASKS} tasks, {WORKERS} workers: calls repeated after each kill {repeated}")
 
     assert slow.rows("SELECT count(*), count(DISTINCT task_id) FROM verdicts") == [(TASKS, TASKS)]
     assert slow.rows("SELECT status, count(*) FROM tasks GROUP BY status") == [("done", TASKS)]
