@@ -61,6 +61,8 @@ class EndpointSettings(BaseModel):
             raise ValueError(
                 f"url: an endpoint of backend {self.backend} needs one that begins with http:// or https://"
             )
+        if "@" in self.url.split("//", 1)[-1].split("/", 1)[0]:
+            raise ValueError("url: put no password into an address; use api_key_env or api_key_file")
         if not needs_url and self.url:
             raise ValueError(f"url: an endpoint of backend {self.backend} has none")
         if self.backend == "llamacpp" and not self.gguf:
@@ -185,7 +187,7 @@ def _api_key(home: Path, name: str, endpoint: EndpointSettings) -> SecretStr | N
         value = os.environ.get(endpoint.api_key_env, "").strip()
         if not value:
             raise ConfigError(f"endpoint {name!r}: the environment variable {endpoint.api_key_env} is not set or empty")
-        return SecretStr(value)
+        return _one_line(value, f"endpoint {name!r}: the key in {endpoint.api_key_env}")
     if endpoint.api_key_file:
         path = home / endpoint.api_key_file
         try:
@@ -194,5 +196,11 @@ def _api_key(home: Path, name: str, endpoint: EndpointSettings) -> SecretStr | N
             raise ConfigError(f"endpoint {name!r}: its api_key_file cannot be read: {error}") from error
         if not value:
             raise ConfigError(f"endpoint {name!r}: its api_key_file {path} is empty")
-        return SecretStr(value)
+        return _one_line(value, f"endpoint {name!r}: the key in {path}")
     return None
+
+
+def _one_line(value: str, what: str) -> SecretStr:
+    if not value.isprintable():
+        raise ConfigError(f"{what} has a line break or another control character in it: give the key alone")
+    return SecretStr(value)

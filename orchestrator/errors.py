@@ -7,6 +7,7 @@ OrchestrateError             said in one line, with what to do next; exit 1
 ├── StoreError               the database cannot be read or written
 │   └── SchemaError          it is older or newer than this program
 ├── NotFoundError            no such key, debate, run or endpoint
+├── BusyError                somebody else uses what is wanted now
 └── EndpointError            a model server did not give a usable reply; one failed attempt
     ├── TransientError       the call may work later: refused, reset, timed out, a half body, 5xx
     ├── CapacityError        the server has no room now: 429, 503, out of memory
@@ -62,6 +63,10 @@ class SchemaError(StoreError):
 
 class NotFoundError(OrchestrateError):
     """Nothing under that key, debate, run or endpoint."""
+
+
+class BusyError(OrchestrateError):
+    """Somebody else uses what is wanted now; later it will be free."""
 
 
 class EndpointError(OrchestrateError):

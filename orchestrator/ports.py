@@ -206,7 +206,7 @@ class TaskStore(Protocol):
         ...
 
     def renew(self, run_id: RunId, leased_until: datetime) -> int:
-        """Extend every lease of a run; how many."""
+        """Extend every lease of a run, and its reservation of a swap; how many leases."""
         ...
 
     def record(self, spoken: Spoken, now: datetime) -> bool:

@@ -17,10 +17,10 @@ from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import untraced
 from orchestrator.domain import JobDraft, Submission, TaskStatus
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import BusyError, NotFoundError
 from orchestrator.ports import RunStart, TaskStore
 from orchestrator.scheduler.context import Watch
-from orchestrator.scheduler.liveness import alive, dead
+from orchestrator.scheduler.liveness import alive, dead, dry_lock, speaking
 from orchestrator.scheduler.run import LaneSettings, RunEnd, RunSettings, run
 from orchestrator.scheduler.tally import Tally
 from orchestrator.store.memory import MemoryTaskStore
@@ -51,6 +51,10 @@ def process_pending(workplace: Workplace, request: RunRequest, display: Display)
     database = workplace.config.database
     with workplace.store() as store, alive(database) as lock:
         lanes = [open_lane(workplace.config, casting) for casting in castings]
+        if any(lane.swaps for lane in lanes):
+            # A dry run may have models of its own loaded; it holds this lock as long as it speaks.
+            with dry_lock(database):
+                pass
         settings = replace(
             run_settings(workplace, debates, lanes, lock),
             max_tasks=request.max_tasks,
@@ -64,7 +68,8 @@ def dry_run(workplace: Workplace, request: RunRequest, limit: int, watch: Watch)
     """Debate the next `limit` pending records from the start, show each turn to `watch`, store nothing.
 
     Raises:
-        NotFoundError: no task is pending. Otherwise as `process_pending`.
+        NotFoundError: no task is pending.
+        BusyError: a run is speaking, and the models would have to take turns. Otherwise as `process_pending`.
     """
     debates = workplace.debates(request.debate)
     store, clock = MemoryTaskStore(), SystemClock()
@@ -78,7 +83,16 @@ def dry_run(workplace: Workplace, request: RunRequest, limit: int, watch: Watch)
         raise NotFoundError("nothing is pending: submit records first, or put failed ones back (orchestrate retry)")
     castings = cast_models(workplace.config, debates, request.endpoint)
     lanes = [open_lane(workplace.config, casting) for casting in castings]
-    return asyncio.run(_run(store, replace(run_settings(workplace, debates, lanes, ""), watch=watch)))
+    settings = replace(run_settings(workplace, debates, lanes, ""), watch=watch)
+    if not any(lane.swaps for lane in lanes):
+        return asyncio.run(_run(store, settings))
+    database = workplace.config.database
+    with dry_lock(database):
+        if speaking(database):
+            raise BusyError(
+                "a run is speaking on this database, and a dry run would take its models away: wait until it has ended"
+            )
+        return asyncio.run(_run(store, settings))
 
 
 def _pending(workplace: Workplace, debate: Debate, limit: int) -> Sequence[JobDraft]:

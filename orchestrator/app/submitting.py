@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,14 +102,16 @@ def submit(workplace: Workplace, request: SubmitRequest, on_progress: OnProgress
 def _store(store: SqlTaskStore, submission: Submission, checked: Checked) -> tuple[Submitted, int]:
     clock = SystemClock()
     total, changed = Submitted(), 0
-    for part in (store.submit(submission, drafts, clock.now()) for drafts in checked.batches()):
-        changed += len(part.changed)
-        total = Submitted(
-            added=total.added + part.added,
-            known=total.known + part.known,
-            updated=total.updated + part.updated,
-            again=total.again + part.again,
-            judged_before=total.judged_before + part.judged_before,
-            changed=(total.changed + part.changed)[:MOST_CHANGED],
-        )
+    with closing(checked.batches()) as batches:
+        for drafts in batches:
+            part = store.submit(submission, drafts, clock.now())
+            changed += len(part.changed)
+            total = Submitted(
+                added=total.added + part.added,
+                known=total.known + part.known,
+                updated=total.updated + part.updated,
+                again=total.again + part.again,
+                judged_before=total.judged_before + part.judged_before,
+                changed=(total.changed + part.changed)[:MOST_CHANGED],
+            )
     return total, changed

@@ -12,7 +12,7 @@ from orchestrator.assets import Folders, migrations
 from orchestrator.cast import Debate, debate_names, read_debate
 from orchestrator.config import Config, read_config
 from orchestrator.domain import TaskStatus
-from orchestrator.errors import NotFoundError, StoreError
+from orchestrator.errors import CastError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from orchestrator.store.reading import Reading
@@ -39,7 +39,11 @@ class Workplace:
             return [self.debate(name)]
         with self.reading() as reading:
             unfinished = {count.debate for count in reading.counts() if count.status in _UNFINISHED}
-        return [self.debate(used) for used in sorted(unfinished)]
+        try:
+            return [self.debate(used) for used in sorted(unfinished)]
+        except CastError as error:
+            advice = "work on another one with --debate NAME, or take its tasks out: orchestrate cancel --debate NAME"
+            raise CastError(f"{error}; tasks of it wait: {advice}") from error
 
     def names(self) -> list[str]:
         """The debates there are."""
@@ -52,7 +56,8 @@ class Workplace:
         from orchestrator.store.tasks import SqlTaskStore
 
         path = self.config.database
-        if create and not path.exists():
+        # A file without tables is what a first submit that was killed has left.
+        if create and not path.is_dir() and schema.check(path, migrations()).current is None:
             schema.upgrade(path, migrations())
         self.check()
         store = SqlTaskStore(path, synchronous=self.config.settings.synchronous)
@@ -75,11 +80,12 @@ class Workplace:
         from orchestrator.store import schema
 
         path = self.config.database
-        if not path.exists():
-            raise StoreError(
-                f"there is no database {path} yet: submit records first (orchestrate submit FILE --debate NAME)"
-            )
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder: name a file as the database")
         state = schema.check(path, migrations())
+        if state.current is None:
+            advice = "submit records first (orchestrate submit FILE --debate NAME)"
+            raise StoreError(f"there is no database {path} yet: {advice}")
         if not state.ok:
             raise StoreError(
                 f"{path} has schema {state.current}, this program works with {state.head}: orchestrate db upgrade"

@@ -81,10 +81,8 @@ class Wire:
             raise TransientError(f"{address}: the connection broke: {error or type(error).__name__}") from error
 
     def _without_key(self, response: aiohttp.ClientResponse, body: bytes) -> bytes:
-        """What a server says about a wrong key may repeat it, and goes into messages and tables."""
-        if response.status == 200 or not self._key:
-            return body
-        return body.replace(self._key.encode(), b"***")
+        """What a server says may repeat the key, and goes into messages and tables."""
+        return body.replace(self._key.encode(), b"***") if self._key else body
 
 
 async def _bounded(response: aiohttp.ClientResponse, address: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from orchestrator.errors import OrchestrateError
@@ -13,12 +14,10 @@ def main() -> None:
 
     try:
         app()
-    except OrchestrateError as error:
+    except (OrchestrateError, OSError) as error:
         print(f"orchestrate: {error}", file=sys.stderr)
+        if "--json" in sys.argv:
+            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone (`orchestrate export - | head`): that is no failure of ours.
-        sys.stderr.close()
-        sys.exit(0)

@@ -59,8 +59,10 @@ def dry(place: Workplace, request: RunRequest, limit: int, json: bool) -> int:
 
 
 def exit_code(end: RunEnd) -> int:
-    """0 done, 1 stopped by an error, 130 interrupted."""
-    return {"done": 0, "interrupted": 130}.get(end.status.value, 1)
+    """0 done, 1 stopped by an error or nothing but failures, 130 interrupted."""
+    if end.status.value == "done":
+        return int(end.tally.failed > 0 and end.tally.done == 0)
+    return 130 if end.status.value == "interrupted" else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,25 +164,29 @@ def _say_end(end: RunEnd, remaining: int) -> None:
         f"run {end.run_id}: {tally.done} done{f' ({labels})' if labels else ''}, {tally.failed} failed, "
         f"{tally.turns} turns, {tally.swaps} swaps"
     )
-    if tally.superseded:
-        print(
-            f"  {tally.superseded} pending tasks were of an older version of their debate; "
-            "they now run under the present one"
-        )
-    if tally.rescued:
-        print(f"  {tally.rescued} tasks of a run that had died were put back first")
-    if tally.failures:
-        print(
-            "  failed attempts: " + ", ".join(f"{kind.value} {count}" for kind, count in tally.failures.most_common())
-        )
-    if tally.quotes:
-        print(f"  quotes found in their record: {tally.quotes_verified} of {tally.quotes}")
+    for line in _remarks(tally):
+        print(f"  {line}")
     if end.error is not None:
         print(f"orchestrate: stopped: {end.error}", file=sys.stderr)
     if remaining:
         print(f"  {remaining} tasks are left; the same command goes on: orchestrate process-pending")
     if tally.failed:
         print("  see what failed: orchestrate errors")
+
+
+def _remarks(tally: Tally) -> Iterator[str]:
+    if tally.superseded:
+        what = "pending tasks were of an older version of their debate; they now run under the present one"
+        yield f"{tally.superseded} {what}"
+    if tally.rescued:
+        yield f"{tally.rescued} tasks of a run that had died or stood still were put back"
+    if tally.lost:
+        yield f"{tally.lost} turns came too late to be kept: their tasks had been put back meanwhile"
+    if tally.failures:
+        counts = ", ".join(f"{kind.value} {count}" for kind, count in tally.failures.most_common())
+        yield f"failed attempts: {counts}"
+    if tally.quotes:
+        yield f"quotes found in their record: {tally.quotes_verified} of {tally.quotes}"
 
 
 def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
@@ -194,6 +200,7 @@ def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
         "left": remaining,
         "turns": tally.turns,
         "asked_again": tally.asked_again,
+        "lost": tally.lost,
         "swaps": tally.swaps,
         "rescued": tally.rescued,
         "superseded": tally.superseded,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class Checked:
     bad: list[Bad]
     _spool: sqlite3.Connection
 
-    def batches(self, size: int = 1_000) -> Iterator[list[JobDraft]]:
+    def batches(self, size: int = 1_000) -> Generator[list[JobDraft]]:
         """Yield the good records in the file's order."""
         with closing(self._spool.execute("SELECT key, payload FROM good ORDER BY line")) as rows:
             while batch := rows.fetchmany(size):

@@ -13,6 +13,7 @@ from orchestrator.domain import Claim, Digest, Step
 from orchestrator.errors import CapacityError, EndpointError, OrchestrateError, StoreError, TransientError
 from orchestrator.ports import ClaimRequest, Endpoint, Sampling, TaskStore
 from orchestrator.scheduler import plan
+from orchestrator.scheduler.breaker import Breaker
 from orchestrator.scheduler.context import Halt, RunContext
 from orchestrator.scheduler.loads import Loads
 from orchestrator.scheduler.visits import hold_visit, record
@@ -41,6 +42,7 @@ class Lane:
         self._models = models
         self._max_workers = max_workers
         self._loads = Loads(run, endpoint, models, holds=holds)
+        self._breaker = Breaker()
         self._floors = {digest: self._floor(digest) for digest in run.debates}
         self._visits: set[asyncio.Task[None]] = set()
         self._empty: set[ClaimKey] = set()
@@ -172,7 +174,7 @@ class Lane:
         )
 
     async def _visit(self, claim: Claim) -> None:
-        ending, decision = await hold_visit(self._run, claim, self._floors[claim.digest])
+        ending, decision = await hold_visit(self._run, claim, self._floors[claim.digest], self._breaker)
         if ending is Ending.YIELDED:
             # Only another endpoint can have the model that comes next: here it would not have been left.
             self._run.announce(but=self._endpoint.name)
@@ -201,9 +203,12 @@ class Lane:
         await self._pause(min(_LONGEST_PAUSE_S, _POLL_S * 2 ** min(self._outages, 8)))
         try:
             await self._loads.look()
+            if self._breaker.open:
+                await self._loads.try_out()
         except EndpointError as error:
             self._mind(error)
             return
+        self._breaker.went_well()
         self._paused = False
         self._empty.clear()
         self._run.tally.paused.pop(self._endpoint.name, None)
@@ -234,7 +239,7 @@ class Lane:
             debate=run.debates[digest],
             endpoint=self._endpoint,
             clock=run.clock,
-            record=lambda spoken: record(run, spoken),
+            record=lambda spoken: record(run, spoken, self._breaker),
             goes_on=self._goes_on,
             watch=run.watch,
         )

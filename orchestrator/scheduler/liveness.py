@@ -27,6 +27,16 @@ def alive(database: Path) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
+def speaking(database: Path) -> bool:
+    """Whether any run on this database is alive."""
+    return any(_held(path) for path in database.parent.glob(f".{database.name}.run-*.lock"))
+
+
+def dry_lock(database: Path) -> FileLock:
+    """The lock that a dry run holds, and that runs wait for: both change what an endpoint has loaded."""
+    return FileLock(database.with_name(f".{database.name}.dry.lock"))
+
+
 def dead(database: Path, running: Mapping[RunId, str]) -> list[RunId]:
     """Those of the runs whose lock nobody holds."""
     return [run for run, name in running.items() if name and not _held(database.with_name(name))]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from orchestrator.domain import Resident, Swap
+from orchestrator.errors import CapacityError, EndpointError, TransientError
 from orchestrator.ports import Endpoint, Sampling
+from orchestrator.scheduler.breaker import probe
 from orchestrator.scheduler.context import RunContext
 from orchestrator.scheduler.plan import Facts, Load
-
-_LONGEST_SWAP_S = 1200.0
 
 
 class Loads:
@@ -75,6 +75,20 @@ class Loads:
             self.loaded = tuple(model for model in agreed if model in actual)
         self._run.tally.loaded[self._endpoint.name] = self.loaded
 
+    async def try_out(self) -> None:
+        """One small call of a loaded model, if there is one.
+
+        Raises:
+            TransientError, CapacityError: the endpoint is still at fault. Any other answer shows that it works.
+        """
+        for model in self.loaded[:1]:
+            try:
+                await self._endpoint.speak(probe(model, self._models[model]))
+            except (TransientError, CapacityError):
+                raise
+            except EndpointError:
+                return
+
     async def swap(self, load: Load) -> None:
         """Unload, then load. Does nothing if another run was faster.
 
@@ -84,7 +98,7 @@ class Loads:
         run, seen, version = self._run, self._resident, None
         if seen is not None:
             now = run.clock.now()
-            until = now + timedelta(seconds=_LONGEST_SWAP_S)
+            until = now + timedelta(seconds=run.lease_s)
             version = await run.commits.do(lambda store: store.begin_swap(run.run_id, seen, until, now))
             if version is None:
                 return

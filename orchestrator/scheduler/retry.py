@@ -34,7 +34,8 @@ def decide(
 ) -> Decision:
     """What to do after attempt number `attempt` (from 1) failed with an error of class `kind`.
 
-    `down` says that nothing answered at all; `retry_after_s` is the server's own wish.
+    `down` says that the endpoint is at fault: nothing answered at all, or several tasks failed in a row and nothing
+    went well between; `retry_after_s` is the server's own wish.
     """
     match kind:
         case ErrorClass.CONFIGURATION:

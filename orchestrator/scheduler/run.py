@@ -30,6 +30,11 @@ class LaneSettings:
     holds: int | None
     max_workers: int
 
+    @property
+    def swaps(self) -> bool:
+        """Whether the endpoint cannot hold all of these models at once."""
+        return self.holds is not None and self.holds < len(self.models)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:

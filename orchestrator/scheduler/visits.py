@@ -8,13 +8,16 @@ from functools import partial
 from orchestrator.debate.graph import hold_debate
 from orchestrator.debate.steps import Ending, Failure, Floor, begin, failure_of
 from orchestrator.domain import Claim, Failed, Spoken
-from orchestrator.errors import DeterministicError, StoreError, TransientError
+from orchestrator.errors import DeterministicError, ErrorClass, StoreError, TransientError
 from orchestrator.ports import TaskStore
 from orchestrator.scheduler import retry
+from orchestrator.scheduler.breaker import Breaker
 from orchestrator.scheduler.context import Halt, RunContext
 
 
-async def hold_visit(run: RunContext, claim: Claim, floor: Floor) -> tuple[Ending, retry.Decision | None]:
+async def hold_visit(
+    run: RunContext, claim: Claim, floor: Floor, breaker: Breaker
+) -> tuple[Ending, retry.Decision | None]:
     """Let a claimed task speak as far as it goes: why it ended, and what was decided if it failed.
 
     Raises:
@@ -27,22 +30,24 @@ async def hold_visit(run: RunContext, claim: Claim, floor: Floor) -> tuple[Endin
         raise
     except Exception as error:  # noqa: BLE001 -- a record that breaks our own code must not end the night for the others
         problem = DeterministicError(f"internal error: {type(error).__name__}: {error}")
-        return Ending.FAILED, await _failed(run, claim, failure_of(visit, problem, floor, floor.clock.now()))
+        return Ending.FAILED, await _failed(run, claim, failure_of(visit, problem, floor, floor.clock.now()), breaker)
     if visit.ending is None:
         raise AssertionError("a visit left the graph without an ending")
     if visit.failure is not None:
-        return visit.ending, await _failed(run, claim, visit.failure)
+        return visit.ending, await _failed(run, claim, visit.failure, breaker)
     run.tally.lost += int(visit.ending is Ending.LOST)
     return visit.ending, None
 
 
-async def _failed(run: RunContext, claim: Claim, failure: Failure) -> retry.Decision:
+async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) -> retry.Decision:
     error = failure.error
+    if error.kind is ErrorClass.TRANSIENT:
+        breaker.failed(claim.task_id)
     decision = retry.decide(
         error.kind,
         failure.attempt.attempt,
         run.max_attempts,
-        down=isinstance(error, TransientError) and error.down,
+        down=breaker.open or (isinstance(error, TransientError) and error.down),
         retry_after_s=error.retry_after_s,
     )
     now = run.clock.now()
@@ -61,8 +66,9 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure) -> retry.Deci
     return decision
 
 
-async def record(run: RunContext, spoken: Spoken) -> bool:
+async def record(run: RunContext, spoken: Spoken, breaker: Breaker) -> bool:
     """Make a turn durable; False if its lease had gone."""
+    breaker.went_well()
     kept = await run.commits.do(partial(_record, spoken, run))
     if kept:
         run.tally.spoke(spoken.turn, spoken.verdict)

@@ -79,6 +79,9 @@ _PAYLOADS = Statement(select(jobs.c.id, jobs.c.key, jobs.c.payload).where(jobs.c
 _RENEW = Statement(
     update(tasks).where(_LEASED, tasks.c.run_id == bindparam("run")).values(leased_until=bindparam("until"))
 )
+_RENEW_SWAP = Statement(
+    update(endpoints).where(endpoints.c.run_id == bindparam("run")).values(swap_until=bindparam("until"))
+)
 _UNCOUNTED = func.max(tasks.c.attempts - constant(1), constant(0))
 _RELEASE = Statement(
     _end_of_lease(attempts=_UNCOUNTED).where(
@@ -129,8 +132,10 @@ def spoken_turns(writer: Writer, task_ids: Sequence[TaskId]) -> dict[TaskId, tup
 
 
 def renew(writer: Writer, run_id: RunId, leased_until: datetime) -> int:
-    """Extend every lease of a run; how many."""
-    return writer.run(_RENEW, {"run": run_id, "until": time_text(leased_until)}).rowcount
+    """Extend every lease of a run, and its reservation of a swap; how many leases."""
+    values = {"run": run_id, "until": time_text(leased_until)}
+    writer.run(_RENEW_SWAP, values)
+    return writer.run(_RENEW, values).rowcount
 
 
 def release(writer: Writer, task_id: TaskId, token: Token, now: datetime) -> bool:

@@ -104,6 +104,7 @@ class MemoryTaskStore:
         with self.batch():
             for row in held:
                 self._state.put_task(replace(row, leased_until=leased_until))
+            memory_runs.renew_swaps(self._state, run_id, leased_until)
         return len(held)
 
     def record(self, spoken_turn: Spoken, now: datetime) -> bool:

@@ -99,6 +99,13 @@ def end_swap(
     return True
 
 
+def renew_swaps(state: State, run_id: RunId, until: datetime) -> None:
+    """Extend a run's reservation of a swap."""
+    for name, row in list(state.endpoints.items()):
+        if row.run_id == run_id:
+            state.put(state.endpoints, name, replace(row, swap_until=until))
+
+
 def keep_swap(state: State, run_id: RunId, swap: Swap) -> None:
     """Keep a load."""
     state.put(state.swaps, len(state.swaps) + 1, (run_id, swap))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,61 @@ def test_second_interrupt_stops_now(place: Place, calls: Path) -> None:
 
     assert running.returncode == 130
     assert place.rows("SELECT status, attempts, count(*) FROM tasks GROUP BY 1, 2") == [("pending", 0, 8)]
+
+
+def test_first_submits_at_once_all_succeed(place: Place) -> None:
+    records = place.records(30)
+
+    started = [place.start("submit", records, "--debate", "posting") for _ in range(3)]
+    said = [running.communicate(timeout=60) for running in started]
+
+    assert [running.returncode for running in started] == [0, 0, 0], said
+    assert place.rows("SELECT count(*) FROM tasks") == [(30,)]
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.4, 0.5, 0.6, 0.7])
+def test_killed_first_submit_can_be_repeated(place: Place, seconds: float) -> None:
+    records = place.records(30)
+    running = place.start("submit", records, "--debate", "posting")
+    with suppress(subprocess.TimeoutExpired):
+        running.wait(timeout=seconds)
+    running.kill()
+    running.communicate()
+
+    place.run("submit", records, "--debate", "posting")
+
+    assert place.rows("SELECT count(*) FROM tasks") == [(30,)]
+
+
+def test_frozen_run_is_overtaken_and_refused(place: Place, calls: Path) -> None:
+    with ollama(calls, MODELS, slots=8, latency=0.1, num_ctx=8192) as url:
+        prepared(place, url, 40)
+        frozen = place.start("process-pending", "--json", ORCHESTRATE_LEASE_S="1")
+        with pytest.raises(subprocess.TimeoutExpired):
+            frozen.wait(timeout=3)
+        frozen.send_signal(signal.SIGSTOP)
+
+        place.run("process-pending", ORCHESTRATE_LEASE_S="1")
+        frozen.send_signal(signal.SIGCONT)
+        out, _ = frozen.communicate(timeout=60)
+
+    assert json.loads(out)["lost"] <= WORKERS
+    assert place.rows("SELECT status, count(*) FROM tasks GROUP BY 1") == [("done", 40)]
+    assert place.rows("SELECT count(*), count(DISTINCT task_id) FROM verdicts") == [(40, 40)]
+    assert place.rows("SELECT count(*) FROM turns") == [(120,)]
+    assert sum(spoken(calls).values()) <= 120 + WORKERS
+
+
+def test_dry_run_keeps_off_a_run(place: Place, calls: Path) -> None:
+    with ollama(calls, MODELS, slots=WORKERS, latency=0.3, num_ctx=8192) as url:
+        prepared(place, url, 12)
+        running = place.start("process-pending")
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(timeout=2.5)
+
+        refused = place.run("process-pending", "--dry-run", code=1)
+        running.communicate(timeout=60)
+
+    assert "a run is speaking" in refused
+    assert running.returncode == 0
+    assert sum(spoken(calls).values()) == 36

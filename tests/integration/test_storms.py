@@ -1,0 +1,55 @@
+"""An endpoint that fails everything costs the night time, not its records; a record that fails costs itself alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.integration.places import run_here, workplace
+from tests.servers.ollama import OllamaStandIn, RunnerDied
+
+A = "qwen2.5:7b"
+CAST = {"advocate": A, "critic": A, "judge": A}
+
+
+def settings(url: str) -> str:
+    return f'max_workers = 8\nmax_attempts = 2\n[endpoints.gpu]\nbackend = "ollama"\nurl = "{url}"\n'
+
+
+def reply_of(body: dict[str, Any], dies: Callable[[str], bool]) -> str:
+    """A proper reply, or the runner's death."""
+    if dies(json.dumps(body["messages"])):
+        raise RunnerDied("")
+    properties = body["format"]["properties"]
+    values = {"boolean": False, "integer": 3, "array": [], "string": "so"}
+    return json.dumps({name: values[rule["type"]] for name, rule in properties.items()})
+
+
+async def test_storm_of_500s_eats_no_attempts(tmp_path: Path) -> None:
+    deaths = iter(range(10))
+
+    def reply(body: dict[str, Any]) -> str:
+        return reply_of(body, lambda _: next(deaths, None) is not None)
+
+    async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
+        place = workplace(tmp_path, CAST, settings(server.url), records=20)
+
+        end = await run_here(place)
+
+        assert end.tally.done + end.tally.failed == 20
+        assert end.tally.failed <= 2
+        assert sum(call.status == 500 for call in server.calls) >= 10
+
+
+async def test_poisonous_records_fail_alone(tmp_path: Path) -> None:
+    def reply(body: dict[str, Any]) -> str:
+        return reply_of(body, lambda text: "Parking and Curbside" in text or "Stroke and Rehabilitation" in text)
+
+    async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
+        place = workplace(tmp_path, CAST, settings(server.url), records=12)
+
+        end = await run_here(place)
+
+        assert (end.tally.done, end.tally.failed) == (10, 2)
