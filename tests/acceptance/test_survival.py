@@ -36,7 +36,7 @@ def prepared(place: Place, url: str, tasks: int) -> None:
 @pytest.fixture
 def slow(place: Place, calls: Path) -> Iterator[Place]:
     """200 tasks on a server that takes its time over each turn."""
-    with ollama(calls, MODELS, slots=WORKERS, latency=0.1, num_ctx=8192) as url:
+    with ollama(calls, MODELS, slots=WORKERS, latency=0.2, num_ctx=8192) as url:
         prepared(place, url, TASKS)
         yield place
 
