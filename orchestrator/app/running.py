@@ -51,7 +51,7 @@ def process_pending(workplace: Workplace, request: RunRequest, display: Display)
     database = workplace.config.database
     with workplace.store() as store, alive(database) as lock:
         lanes = [open_lane(workplace.config, casting) for casting in castings]
-        if any(lane.swaps for lane in lanes):
+        if any(lane.room for lane in lanes):
             # A dry run may have models of its own loaded; it holds this lock as long as it speaks.
             with dry_lock(database):
                 pass
@@ -84,7 +84,7 @@ def dry_run(workplace: Workplace, request: RunRequest, limit: int, watch: Watch)
     castings = cast_models(workplace.config, debates, request.endpoint)
     lanes = [open_lane(workplace.config, casting) for casting in castings]
     settings = replace(run_settings(workplace, debates, lanes, ""), watch=watch)
-    if not any(lane.swaps for lane in lanes):
+    if not any(lane.room for lane in lanes):
         return asyncio.run(_run(store, settings))
     database = workplace.config.database
     with dry_lock(database):

@@ -27,7 +27,7 @@ class Loads:
         self._run = run
         self._endpoint = endpoint
         self._models = models
-        self._holds = None if holds is None or holds >= len(models) else holds
+        self._holds = holds
         self._resident: Resident | None = None
 
     @property

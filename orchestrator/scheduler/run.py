@@ -31,9 +31,9 @@ class LaneSettings:
     max_workers: int
 
     @property
-    def swaps(self) -> bool:
-        """Whether the endpoint cannot hold all of these models at once."""
-        return self.holds is not None and self.holds < len(self.models)
+    def room(self) -> int | None:
+        """How many of these models it holds at once; None if all of them fit, and nothing has to be agreed."""
+        return self.holds if self.holds is not None and self.holds < len(self.models) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def _context(run_id: RunId, commits: Commits, clock: Clock, tally: Tally, settin
 
 async def _work(context: RunContext, settings: RunSettings) -> None:
     lanes = [
-        Lane(context, lane.endpoint, lane.models, holds=lane.holds, max_workers=lane.max_workers)
+        Lane(context, lane.endpoint, lane.models, holds=lane.room, max_workers=lane.max_workers)
         for lane in settings.lanes
     ]
     keeper = asyncio.create_task(_keep(context, settings))

@@ -59,6 +59,8 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Brea
         run.tally.failed_attempt(claim, error.kind, str(error), given_up=retry_at is None)
     else:
         run.tally.lost += 1
+        # Our own code may have failed after a turn was kept: the claim is then ours still, and would hold a swap up.
+        await run.commits.do(lambda store: store.release(claim.task_id, claim.token, now))
     if decision.stop:
         run.stop(Halt.SOON, error)
     if decision.pause:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.domain import Claim, Role, Turn
 from tests.integration.places import run_here, workplace
 from tests.servers.ollama import OllamaStandIn, RunnerDied
 
-A = "qwen2.5:7b"
+A, B = "qwen2.5:7b", "gemma2:9b"
 CAST = {"advocate": A, "critic": A, "judge": A}
 
 
@@ -41,6 +43,23 @@ async def test_storm_of_500s_eats_no_attempts(tmp_path: Path) -> None:
         assert end.tally.done + end.tally.failed == 20
         assert end.tally.failed <= 2
         assert sum(call.status == 500 for call in server.calls) >= 10
+
+
+async def test_broken_code_holds_nothing_up(tmp_path: Path) -> None:
+    broken = iter([True])
+
+    def watch(claim: Claim, _messages: object, turn: Turn) -> None:
+        if turn.role is Role.CRITIC and next(broken, False):
+            raise RuntimeError(f"a fault of our own at {claim.key}")
+
+    async with OllamaStandIn(models=[A, B], slots=8, num_ctx=8192) as server:
+        place = workplace(tmp_path, CAST | {"judge": B}, settings(server.url), records=6)
+
+        async with asyncio.timeout(20):
+            end = await run_here(place, watch=watch)
+
+        assert end.tally.done == 6
+        assert end.tally.lost == 1
 
 
 async def test_poisonous_records_fail_alone(tmp_path: Path) -> None:
