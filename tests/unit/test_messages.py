@@ -129,8 +129,8 @@ def test_prefix_grows_with_each_turn() -> None:
 
 
 def test_own_prompt_stands_last() -> None:
-    assert told(Role.CRITIC, OPENING).split("\n\n")[-2].startswith("You are Debater B.")
-    assert told(Role.JUDGE, OPENING, ANSWER).split("\n\n")[-2].startswith("You are the judge.")
+    assert told(Role.CRITIC, OPENING).split("\n\n")[-1].startswith("You are Debater B.")
+    assert told(Role.JUDGE, OPENING, ANSWER).split("\n\n")[-1].startswith("You are the judge.")
 
 
 def test_same_record_gives_same_messages() -> None:
