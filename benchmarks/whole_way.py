@@ -26,9 +26,9 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from benchmarks.instant_server import MODEL
-from orchestrator.app.casting import cast_models
 from orchestrator.app.clock import SystemClock
 from orchestrator.app.lanes import open_lane
+from orchestrator.app.planning import outlook
 from orchestrator.app.running import run_settings, settle
 from orchestrator.app.submitting import SubmitRequest, submit
 from orchestrator.app.workplace import Workplace, open_workplace
@@ -37,7 +37,7 @@ from orchestrator.debate.messages import Script
 from orchestrator.domain import Role
 from orchestrator.scheduler.run import run
 
-IN_FLIGHT = 64
+IN_FLIGHT = 256
 
 
 class Debater(BaseModel):
@@ -98,7 +98,8 @@ def sample(folder: Path, debates: int) -> Path:
 async def ours(place: Workplace) -> float:
     """Debates a second, the whole way."""
     debates = place.debates("posting")
-    lanes = [open_lane(place.config, casting) for casting in cast_models(place.config, debates)]
+    told = await asyncio.to_thread(outlook, place, debates)
+    lanes = [open_lane(place.config, working) for working in told.workings]
     settle()
     with place.store() as store, untraced():
         started = time.perf_counter()

@@ -8,11 +8,28 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from orchestrator.errors import ConfigError
+
+
+def _up_to(most: int, least: int = 1) -> BeforeValidator:
+    def check(value: object) -> object:
+        if value == "auto":
+            return value
+        number = value if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if not str(number).strip().lstrip("-").isdigit() or not least <= int(number) <= most:
+            raise ValueError(f"must be auto or a whole number from {least} to {most}, not {value!r}")
+        return int(number)
+
+    return BeforeValidator(check)
+
+
+_MOST_WORKERS = 4096
+_MOST_IN_A_WAVE = 1_000_000
+_Auto = int | Literal["auto"]
 
 FILE = "orchestrate.toml"
 PREFIX = "ORCHESTRATE_"
@@ -42,8 +59,27 @@ class EndpointSettings(BaseModel):
     holds: int = Field(
         default=0, ge=0, description="models it can hold at once; 0 means 1 for ollama and llamacpp, all for the others"
     )
-    max_workers: int = Field(
-        default=0, ge=0, le=4096, description="turns in flight here; 0 means the general max_workers"
+    holds_gib: float = Field(
+        default=0,
+        ge=0,
+        description="GiB of models it can hold at once, by the sizes the server tells; 0 means no limit but `holds`",
+    )
+    slots: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="turns it works on at once for one model, as OLLAMA_NUM_PARALLEL or --max-num-seqs; 0 means that "
+        'max_workers = "auto" finds out',
+    )
+    max_workers: Annotated[_Auto, _up_to(_MOST_WORKERS, least=0)] = Field(
+        default=0, description='turns in flight here, or "auto"; 0 means the general max_workers'
+    )
+    weight: float = Field(
+        default=1,
+        gt=0,
+        le=1000,
+        description="its share of the work beside other endpoints with its models: multiplies its wave and the general "
+        "max_workers",
     )
     keep_alive: str = Field(
         default="30m",
@@ -67,6 +103,8 @@ class EndpointSettings(BaseModel):
             raise ValueError(f"url: an endpoint of backend {self.backend} has none")
         if self.backend == "llamacpp" and not self.gguf:
             raise ValueError('gguf: an endpoint of backend llamacpp needs it, as in gguf = { "small" = "small.gguf" }')
+        if self.holds_gib and self.backend not in ("ollama", "llamacpp"):
+            raise ValueError(f"holds_gib: a server of backend {self.backend} does not tell how large its models are")
         if self.api_key_env.startswith(PREFIX):
             raise ValueError(f"api_key_env: a name that begins with {PREFIX} is taken for a setting; use another")
         if self.api_key_env and self.api_key_file:
@@ -74,8 +112,8 @@ class EndpointSettings(BaseModel):
         return self
 
     def holds_at_once(self) -> int | None:
-        """Models it holds at once; None for all."""
-        return self.holds or (1 if self.backend in ("ollama", "llamacpp") else None)
+        """Models it holds at once; None for all, or as many as fit into `holds_gib`."""
+        return self.holds or (1 if self.backend in ("ollama", "llamacpp") and not self.holds_gib else None)
 
 
 class Settings(BaseModel):
@@ -88,7 +126,18 @@ class Settings(BaseModel):
         default="FULL",
         description="FULL: a finished turn survives a power cut; NORMAL: the last ones may be spoken again",
     )
-    max_workers: int = Field(default=1, ge=1, le=4096, description="turns in flight on each endpoint; 1 to 4096")
+    max_workers: Annotated[_Auto, _up_to(_MOST_WORKERS)] = Field(
+        default="auto",
+        description="turns in flight on each endpoint, 1 to 4096; auto: its slots, or found while running",
+    )
+    order: Literal["auto", "waves", "depth"] = Field(
+        default="auto",
+        description="waves: begin tasks in waves, each finished before the next; depth: finish what is begun before "
+        "beginning more; auto: waves where an endpoint cannot hold all of its models at once, else depth",
+    )
+    wave_size: Annotated[_Auto, _up_to(_MOST_IN_A_WAVE)] = Field(
+        default="auto", description="tasks in a wave; auto: so many that loading models takes about 1 % of the time"
+    )
     max_attempts: int = Field(
         default=5, ge=1, le=100, description="failed attempts at one turn before its task fails; 1 to 100"
     )

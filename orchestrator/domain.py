@@ -180,6 +180,7 @@ class Spoken:
     """A finished turn on its way into the store.
 
     Exactly one of `then` and `verdict` is set. With `hold` the worker keeps its lease to speak `then` at once.
+    `home` is the endpoint that should speak `then`, because it has spoken with that model before; "" for any.
     """
 
     task_id: TaskId
@@ -188,6 +189,7 @@ class Spoken:
     then: Step | None = None
     verdict: Verdict | None = None
     hold: bool = False
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,14 +248,22 @@ class Resident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Turns that wait for one model under one digest.
+    """Turns that wait for one step under one digest, at one priority.
 
-    `fresh` turns are the first of their task; the others belong to tasks already begun.
+    `fresh` turns are the first of their task; the others belong to tasks already begun. `home` is the endpoint that
+    should speak them, "" for any.
     """
 
     digest: Digest
-    model: str
+    step: Step
     fresh: bool
+    priority: int
+    home: str
     ready: int  # claimable now
     later: int  # backing off until their retry time
     next_at: datetime | None  # when the first of `later` becomes claimable
+
+    @property
+    def model(self) -> str:
+        """The model they wait for."""
+        return self.step.model

@@ -28,6 +28,7 @@ from orchestrator.domain import (
     Usage,
     Waiting,
 )
+from orchestrator.measures import LoadRate, ModelFile, Prediction, Pressure, TurnRate
 
 
 class Clock(Protocol):
@@ -100,6 +101,14 @@ class Endpoint(Protocol):
         """The models it answers with at once, without loading."""
         ...
 
+    async def files(self) -> Mapping[str, ModelFile]:
+        """What it tells of its models' files, by model; nothing for a model it tells nothing of."""
+        ...
+
+    async def pressure(self) -> Pressure | None:
+        """How many requests it works on and how many wait; None if it cannot tell."""
+        ...
+
     async def load(self, model: str, sampling: Sampling) -> None:
         """Return when the model answers at once. Only called on an endpoint with nothing in flight."""
         ...
@@ -124,6 +133,7 @@ class ClaimRequest:
     Attributes:
         fresh: claim tasks for which nothing has been said yet, or those already begun.
         mine: only tasks that this run was the last to hold (a run that may begin no more tasks).
+        home: only tasks that this endpoint should speak; "" for those that any may speak.
         resident: the endpoint's version the caller works under; the claim finds nothing if it has moved on.
             None where an endpoint holds all of its models and no run needs to agree with another.
     """
@@ -137,12 +147,16 @@ class ClaimRequest:
     leased_until: datetime
     fresh: bool
     mine: bool = False
+    home: str = ""
     resident: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """What is known of a run when it begins; `lock` names the file whose lock it holds while alive."""
+    """What is known of a run when it begins; `lock` names the file whose lock it holds while alive.
+
+    `max_workers` 0 means that it finds out.
+    """
 
     host: str
     pid: int
@@ -229,7 +243,21 @@ class TaskStore(Protocol):
         ...
 
     def waiting(self, digests: Sequence[Digest], now: datetime, held_by: RunId | None = None) -> list[Waiting]:
-        """Pending turns by digest, model and whether their task has begun; with `held_by`, what that run held last."""
+        """Pending turns by digest, step, priority and home; with `held_by`, what that run held last."""
+        ...
+
+    def leave(self, endpoints: Sequence[str], now: datetime) -> int:
+        """Let any endpoint speak the pending turns whose home is none of these; how many."""
+        ...
+
+    def keep_rates(
+        self, run_id: RunId | None, turns: Sequence[TurnRate], loads: Sequence[LoadRate], now: datetime
+    ) -> None:
+        """Keep what was measured by a run, or by a probe of no run."""
+        ...
+
+    def keep_predictions(self, run_id: RunId, predictions: Sequence[Prediction]) -> None:
+        """Keep what was said of a run before it began."""
         ...
 
     def leased(self, endpoint: str) -> int:

@@ -29,10 +29,12 @@ from orchestrator.domain import (
     Verdict,
 )
 from orchestrator.errors import ErrorClass
+from orchestrator.measures import LoadRate, Prediction, TurnRate
 from orchestrator.ports import ClaimRequest, RunStart
 from orchestrator.store import schema
 from orchestrator.store.memory import MemoryTaskStore
 from orchestrator.store.reading import Reading
+from orchestrator.store.reading_rows import MeasuredLoads, MeasuredTurns
 from orchestrator.store.tasks import SqlTaskStore
 
 Store = SqlTaskStore | MemoryTaskStore
@@ -139,6 +141,34 @@ def failed(claim: Claim, retry_at: datetime | None = None, **changes: Any) -> Fa
     )
 
 
+def turn_rate(**changes: Any) -> TurnRate:
+    usual: dict[str, Any] = {
+        "endpoint": ENDPOINT,
+        "model": FIRST.model,
+        "model_digest": "sha256:1",
+        "options": "context=8192",
+        "role": FIRST.role,
+        "in_flight": 4,
+        "turns": 10,
+        "seconds": 25.0,
+        "squares": 70.0,
+        "prompt_tokens": 9_000,
+        "cached_tokens": 6_000,
+        "reply_tokens": 1_000,
+    }
+    return TurnRate(**usual | changes)
+
+
+def load_rate(**changes: Any) -> LoadRate:
+    usual: dict[str, Any] = {"endpoint": ENDPOINT, "model": FIRST.model, "model_digest": "sha256:1"}
+    return LoadRate(**usual | {"loads": 2, "seconds": 7.5} | changes)
+
+
+def prediction(endpoint: str = "", **changes: Any) -> Prediction:
+    usual: dict[str, Any] = {"turns": 30, "loads": 2, "seconds": 60.0, "low": 50.0, "high": 80.0, "first_verdict": 9.0}
+    return Prediction(endpoint=endpoint, **usual | changes)
+
+
 def claim_one(store: Store, run_id: RunId, **changes: Any) -> Claim:
     (claim,) = store.claim(request(run_id, **changes))
     return claim
@@ -167,6 +197,22 @@ def attempts_of(store: Store, key: str) -> tuple[Attempt, ...]:
         return store.attempts(_newest(store, key))
     with Reading(store.path) as reading:
         return reading.find(key)[0].attempts
+
+
+def rates_of(store: Store) -> tuple[list[MeasuredTurns], list[MeasuredLoads]]:
+    """All that was measured."""
+    if isinstance(store, MemoryTaskStore):
+        return store.rates()
+    with Reading(store.path) as reading:
+        return reading.rates()
+
+
+def predictions_of(store: Store, run_id: RunId) -> list[Prediction]:
+    """What was said of a run before it began."""
+    if isinstance(store, MemoryTaskStore):
+        return store.predictions(run_id)
+    with Reading(store.path) as reading:
+        return reading.predictions([run_id])[run_id]
 
 
 def _newest(store: Store, key: str) -> TaskId:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.app.casting import Casting, cast_models
-from orchestrator.app.lanes import open_lane, preflight
+from orchestrator.app.lanes import open_endpoint, preflight
 from orchestrator.app.workplace import Workplace, open_workplace
 from orchestrator.assets import migrations
 from orchestrator.cast import Debate
@@ -120,15 +120,15 @@ async def _endpoints(workplace: Workplace, debates: list[Debate]) -> list[Findin
 
 async def _endpoint(workplace: Workplace, casting: Casting) -> Finding:
     about = f"endpoint {casting.name}"
-    lane = open_lane(workplace.config, casting)
+    endpoint = open_endpoint(workplace.config, casting)
     try:
-        await preflight(lane)
-        there = await lane.endpoint.available()
-        loaded = await lane.endpoint.loaded()
+        await preflight(endpoint, casting.models)
+        there = await endpoint.available()
+        loaded = await endpoint.loaded()
     except (EndpointError, OrchestrateError) as error:
         return _bad(about, str(error))
     finally:
-        await lane.endpoint.close()
+        await endpoint.close()
     parts = [casting.settings.backend, casting.settings.url]
     parts.append(f"serves {', '.join(sorted(there))}" if there else "no model, only cues from the prompt")
     parts += [f"loaded: {', '.join(sorted(loaded))}"] if loaded else []

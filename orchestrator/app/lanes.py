@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from orchestrator.app.casting import Casting
+from orchestrator.app.working import Working, turns_in_flight
 from orchestrator.config import Config, EndpointSettings
 from orchestrator.errors import EndpointError, SetupError, TransientError
 from orchestrator.ports import Endpoint
-from orchestrator.scheduler.run import LaneSettings
+from orchestrator.scheduler.context import LaneSettings
 
 
-def open_lane(config: Config, casting: Casting) -> LaneSettings:
-    """A casting with its endpoint made, not yet connected."""
+def open_lane(config: Config, working: Working) -> LaneSettings:
+    """An endpoint made for a run, not yet connected, and how it is to be worked."""
+    waves = working.wave_size is not None
+    return LaneSettings(
+        endpoint=open_endpoint(config, working.casting),
+        models=working.casting.models,
+        room=working.room,
+        workers=working.workers,
+        slots=working.slots,
+        waves=waves,
+        wave_size=working.wave_size or 1,
+    )
+
+
+def open_endpoint(config: Config, casting: Casting) -> Endpoint:
+    """An endpoint made from its settings, not yet connected."""
     settings = casting.settings
-    workers = settings.max_workers or config.settings.max_workers
+    workers, slots = turns_in_flight(config.settings, casting)
     key = config.keys.get(casting.name)
-    endpoint = _MAKERS[settings.backend](casting.name, settings, config.home, key, workers)
-    return LaneSettings(endpoint=endpoint, models=casting.models, holds=settings.holds_at_once(), max_workers=workers)
+    return _MAKERS[settings.backend](casting.name, settings, config.home, key, slots or workers or 1)
 
 
 # Each backend is imported only when it is used: LangChain's clients take most of a second.
@@ -62,22 +76,22 @@ _MAKERS: Mapping[str, _Maker] = {
 }
 
 
-async def preflight(lane: LaneSettings) -> None:
+async def preflight(endpoint: Endpoint, models: Collection[str]) -> None:
     """Ask an endpoint whether it has the models wanted of it, before the first record is spent on it.
 
     Raises:
         SetupError: it does not answer, or does not have them; the message lists those it has.
     """
-    name = lane.endpoint.name
+    name = endpoint.name
     try:
-        there = await lane.endpoint.available()
+        there = await endpoint.available()
     except SetupError:
         raise
     except TransientError as error:
         raise SetupError(f"endpoint {name!r}: {error} (is it running? orchestrate doctor tells more)") from error
     except EndpointError as error:
         raise SetupError(f"endpoint {name!r}: {error}") from error
-    missing = sorted(set(lane.models) - there) if there is not None else []
+    missing = sorted(set(models) - there) if there is not None else []
     if missing:
         have = ", ".join(sorted(there or ())) or "none"
         raise SetupError(f"endpoint {name!r} has no model {', '.join(map(repr, missing))}; it has: {have}")

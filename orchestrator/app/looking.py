@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.app.workplace import Workplace
+from orchestrator.domain import RunId
 from orchestrator.errors import ErrorClass, NotFoundError
+from orchestrator.measures import Prediction
 from orchestrator.records.cells import Column
 from orchestrator.records.write import write_rows
 from orchestrator.store.reading_rows import (
+    Actual,
     FailedRow,
     FailureCount,
     LabelCount,
@@ -22,6 +27,9 @@ from orchestrator.store.reading_rows import (
     TaskDetail,
     VerdictRow,
 )
+
+if TYPE_CHECKING:
+    from orchestrator.store.reading import Reading
 
 _RUNS = 5
 
@@ -47,6 +55,16 @@ RECORD = Column(name="record", kind="json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was said of a run before it began, and what came of it; `endpoint` "" is the run as a whole."""
+
+    run_id: RunId
+    endpoint: str
+    predicted: Prediction
+    actual: Actual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """One screen of the state of things."""
 
@@ -56,6 +74,7 @@ class Status:
     failures: list[FailureCount]
     speaking: list[SpeakingRow]
     runs: list[RunRow]  # the newest few, newest first
+    comparisons: list[Comparison]  # of these runs, as far as anything was said of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +105,35 @@ class ShortVerdict:
 def status(workplace: Workplace) -> Status:
     """The state of things now. Raises StoreError."""
     with workplace.reading() as reading:
+        runs = reading.runs(_RUNS)
         return Status(
             database=workplace.config.database,
             tasks=reading.counts(),
             labels=reading.labels(),
             failures=reading.failures(),
             speaking=reading.speaking(),
-            runs=reading.runs(_RUNS),
+            runs=runs,
+            comparisons=_comparisons(reading, [run.run_id for run in runs]),
         )
+
+
+def comparisons(workplace: Workplace, run_id: RunId) -> list[Comparison]:
+    """What was said of a run and what came of it, the whole run first; empty if nothing was said."""
+    with workplace.reading() as reading:
+        return _comparisons(reading, [run_id])
+
+
+def _comparisons(reading: Reading, run_ids: Sequence[RunId]) -> list[Comparison]:
+    said, made = reading.predictions(run_ids), reading.actuals(run_ids)
+    found = []
+    for run_id in run_ids:
+        actuals = {actual.endpoint: actual for actual in made[run_id]}
+        for predicted in said[run_id]:
+            name, whole = predicted.endpoint, actuals[""]
+            nothing = Actual(endpoint=name, turns=0, loads=0, seconds=whole.seconds)
+            actual = actuals.get(name, nothing)
+            found.append(Comparison(run_id=run_id, endpoint=name, predicted=predicted, actual=actual))
+    return found
 
 
 def show(workplace: Workplace, key: str, debate: str | None) -> list[TaskDetail]:

@@ -1,181 +1,299 @@
-"""What a run would do, said beforehand: turns, loads, tokens and time, and what the figures rest on."""
+"""What a run would do, said beforehand: turns, loads, tokens and time, and what the figures rest on.
+
+A run is begun with the same plan: how each endpoint is worked is decided here and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from orchestrator.app.casting import Casting, cast_models
+from orchestrator.app.choosing import Choice, Seen
+from orchestrator.app.shares import shares
+from orchestrator.app.tokens import PlannedRole, planned_roles, turns_by_role
+from orchestrator.app.working import Working, orders, room_of
 from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
-from orchestrator.debate.messages import Script
-from orchestrator.domain import JobDraft, Role, Step, TaskStatus
-from orchestrator.scheduler.plan import fewest_loads
+from orchestrator.domain import Digest, Role, Waiting
+from orchestrator.errors import EndpointError
+from orchestrator.measures import ModelFile, Prediction
+from orchestrator.scheduler.forecast import length
 from orchestrator.store.reading import Reading
-from orchestrator.store.reading_rows import RoleCount, TokenMeans
 
-_SAMPLE = 50
-_CHARACTERS_A_TOKEN = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedRole:
-    """The turns of one role that a run would speak.
-
-    `prompt_tokens` and `reply_tokens` are sums; `seconds` is the sum over turns, None where nothing was measured yet.
-    """
-
-    debate: str
-    role: Role
-    model: str
-    endpoint: str
-    turns: int
-    prompt_tokens: int
-    reply_tokens: int
-    seconds: float | None
-    rests_on: str
+_Told = tuple[Mapping[str, ModelFile] | None, frozenset[str]]  # its models' files, and those loaded
+_LOADED = ("vllm",)  # they answer for all of their models at any time
+_ASKED = ("ollama",)  # others may have changed what it has loaded; the rest have nothing loaded before a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedEndpoint:
-    """One endpoint's share of a run. `seconds` is with `max_workers` turns in flight; None for unknown."""
+    """One endpoint's share of a run.
+
+    Times are in seconds from the run's start, None for unknown; `low` and `high` are the ends of the interval that
+    nine runs in ten end in. `loads` are exact while `exact` says so: no other endpoint decides what comes here.
+    """
 
     endpoint: str
     backend: str
     models: tuple[str, ...]
-    holds: int | None  # models at once; None for all
-    max_workers: int
+    holds: int | None  # models at once; None for all, or as many as fit
+    max_workers: int | None  # None: found while running
+    order: str
+    wave_size: int | None
+    why: str
     turns: int
     loads: int
+    exact: bool
     seconds: float | None
+    low: float | None
+    high: float | None
+    first_verdict: float | None
+    rests_on: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run would do now.
 
-    `superseded` are pending tasks of older digests, which a run replaces by tasks of the present one.
+    `superseded` are pending tasks of older digests, which a run replaces by tasks of the present one. Times as in
+    `PlannedEndpoint`, for the run as a whole; `verdicts` is how many there would be within the time asked about.
     """
 
     tasks: int
     superseded: int
+    seconds: float | None
+    low: float | None
+    high: float | None
+    first_verdict: float | None
+    verdicts: int | None
     roles: list[PlannedRole]
     endpoints: list[PlannedEndpoint]
 
 
-def plan(workplace: Workplace, name: str | None) -> Plan:
-    """What `process-pending` would do. Reads only; calls no model.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """A plan together with how each endpoint is to be worked for it."""
+
+    plan: Plan
+    workings: Sequence[Working]
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """What is kept of it beside the run."""
+        said = [_prediction(each.endpoint, each.turns, each.loads, each) for each in self.plan.endpoints]
+        turns, loads = sum(each.turns for each in said), sum(each.loads for each in said)
+        return [_prediction("", turns, loads, self.plan), *said]
+
+
+def _prediction(endpoint: str, turns: int, loads: int, timed: Plan | PlannedEndpoint) -> Prediction:
+    return Prediction(
+        endpoint=endpoint,
+        turns=turns,
+        loads=loads,
+        seconds=timed.seconds,
+        low=timed.low,
+        high=timed.high,
+        first_verdict=timed.first_verdict,
+    )
+
+
+def plan(workplace: Workplace, name: str | None, within_s: float | None = None) -> Plan:
+    """What `process-pending` would do, and how much of it within `within_s` seconds. Reads only; calls no model.
 
     Raises:
         CastError, ConfigError: what a run would stop at, too.
     """
-    debates = workplace.debates(name)
-    castings = cast_models(workplace.config, debates)
+    return outlook(workplace, workplace.debates(name), within_s=within_s).plan
+
+
+def outlook(
+    workplace: Workplace,
+    debates: Sequence[Debate],
+    *,
+    endpoint: str | None = None,
+    max_tasks: int | None = None,
+    within_s: float | None = None,
+) -> Outlook:
+    """What a run of these debates would do, on all endpoints or on one, and how.
+
+    Raises:
+        CastError, ConfigError: what a run would stop at, too.
+    """
+    castings = cast_models(workplace.config, debates, endpoint)
+    told = asyncio.run(_look(workplace, castings))
     with workplace.reading() as reading:
-        counts = [count for count in reading.counts() if count.status is TaskStatus.PENDING]
-        present = {debate.digest for debate in debates}
-        named = {debate.name for debate in debates}
-        old = sum(count.count for count in counts if count.debate in named and count.digest not in present)
-        roles = [role for debate in debates for role in _roles(reading, debate, castings)]
-        tasks = sum(count.count for count in counts if count.debate in named)
-    endpoints = [_endpoint(workplace, casting, debates, roles) for casting in castings]
-    return Plan(tasks=tasks, superseded=old, roles=roles, endpoints=endpoints)
+        waiting, superseded = _waiting(reading, debates, max_tasks)
+        turns = turns_by_role(waiting, orders(debates))
+        roles = planned_roles(reading, debates, turns, castings)
+        known = _known(workplace, reading, debates, castings, told)
+    split = shares(waiting, castings, orders(debates), _speeds(known))
+    choices = [each.choose(split[each.casting.name], _lengths(debates, roles)) for each in known]
+    tasks = sum(each.ready for each in waiting)
+    measured = {each.rate.endpoint for seen in known for each in seen.turns}
+    plan = _whole([_endpoint(choice, len(castings), measured) for choice in choices], tasks, superseded, roles)
+    if within_s is not None and all(choice.forecast for choice in choices):
+        by = sum(choice.forecast.by(within_s) for choice in choices if choice.forecast)
+        plan = replace(plan, verdicts=by)
+    return Outlook(plan=plan, workings=[choice.working for choice in choices])
+
+
+def _known(
+    workplace: Workplace,
+    reading: Reading,
+    debates: Sequence[Debate],
+    castings: Sequence[Casting],
+    told: Sequence[_Told],
+) -> list[Seen]:
+    turns, loads = reading.rates()
+    agreed = reading.residents()
+    return [
+        Seen(
+            settings=workplace.config.settings,
+            casting=casting,
+            debates=debates,
+            files=files,
+            # Where models take turns, a run uses on only what earlier runs left loaded.
+            loaded=loaded & set(agreed.get(casting.name, ())) if room_of(casting, files) else loaded,
+            turns=turns,
+            loads=loads,
+        )
+        for casting, (files, loaded) in zip(castings, told, strict=True)
+    ]
+
+
+def _whole(endpoints: list[PlannedEndpoint], tasks: int, superseded: int, roles: list[PlannedRole]) -> Plan:
+    """Endpoints work side by side: the slowest one ends the run."""
+    busy = [each for each in endpoints if each.turns]
+    slowest = max(busy, key=lambda each: each.seconds or 0.0, default=None)
+    known = slowest is not None and all(each.seconds is not None for each in busy)
+    firsts = [each.first_verdict for each in busy if each.first_verdict is not None]
+    return Plan(
+        tasks=tasks,
+        superseded=superseded,
+        seconds=slowest.seconds if known and slowest else None,
+        low=slowest.low if known and slowest else None,
+        high=slowest.high if known and slowest else None,
+        first_verdict=min(firsts) if known and firsts else None,
+        verdicts=None,
+        roles=roles,
+        endpoints=endpoints,
+    )
+
+
+def _endpoint(choice: Choice, castings: int, measured: Collection[str]) -> PlannedEndpoint:
+    working, told = choice.working, choice.forecast
+    casting = working.casting
+    return PlannedEndpoint(
+        endpoint=casting.name,
+        backend=casting.settings.backend,
+        models=tuple(sorted(casting.models)),
+        holds=None if working.room is None else working.room.models,
+        max_workers=working.in_flight,
+        order="depth" if working.wave_size is None else "waves",
+        wave_size=working.wave_size,
+        why=working.why,
+        turns=sum(spell.turns for spell in choice.spells),
+        loads=sum(bool(spell.load) for spell in choice.spells),
+        exact=working.room is None or castings == 1,
+        seconds=told.seconds if told else None,
+        low=told.low if told else None,
+        high=told.high if told else None,
+        first_verdict=told.first_verdict if told else None,
+        rests_on=_rests_on(choice, casting.name in measured),
+    )
+
+
+def _rests_on(choice: Choice, measured: bool) -> str:
+    if not measured:
+        return "nothing measured on this endpoint yet"
+    turns, in_flight = sum(charge.turns for charge in choice.costs.charges.values()), choice.costs.in_flight
+    if choice.forecast is None:
+        return f"not all of its turns and loads were measured with about {in_flight} in flight"
+    return f"{turns:,} turns with about {in_flight} in flight"
 
 
 def turns_left(workplace: Workplace, name: str | None) -> int:
     """Turns that the pending tasks still need, if nobody ends a debate early. Reads only."""
     debates = workplace.debates(name)
     with workplace.reading() as reading:
-        waiting = reading.waiting_roles()
-    return sum(_turns(debate, waiting).total() for debate in debates)
+        waiting, _ = _waiting(reading, debates)
+    return sum(turns.total() for turns in turns_by_role(waiting, orders(debates)).values())
 
 
-def _roles(reading: Reading, debate: Debate, castings: Sequence[Casting]) -> Iterable[PlannedRole]:
-    means = {(mean.role, mean.model): mean for mean in reading.tokens(debate.name)}
-    turns = _turns(debate, reading.waiting_roles())
-    sample = reading.pending(debate.name, _SAMPLE)
-    for role in Role:
-        if turns[role]:
-            yield _role(debate, role, turns[role], means.get((role, debate.actor(role).model)), sample, castings)
+def _waiting(reading: Reading, debates: Sequence[Debate], max_tasks: int | None = None) -> tuple[list[Waiting], int]:
+    """Pending turns as a run would find them, and how many of them begin again under the present digest."""
+    named = {debate.name: debate for debate in debates}
+    waiting: list[Waiting] = []
+    superseded = 0
+    for each in reading.waiting_steps():
+        debate = named.get(each.debate)
+        if debate is None:
+            continue
+        old = each.digest != debate.digest
+        superseded += each.count if old else 0
+        waiting.append(
+            Waiting(
+                digest=debate.digest,
+                step=debate.first if old else each.step,
+                fresh=old or each.fresh,
+                priority=each.priority,
+                home="" if old else each.home,
+                ready=each.count,
+                later=0,
+                next_at=None,
+            )
+        )
+    return _limited(waiting, max_tasks), superseded
 
 
-def _turns(debate: Debate, waiting: Sequence[RoleCount]) -> Counter[Role]:
-    """Turns that the pending tasks still need, if nobody ends a debate early."""
-    order = _order(debate)
-    needed: Counter[Role] = Counter()
-    for count in waiting:
-        if count.debate == debate.name:
-            # A task of an older digest starts again from its first turn.
-            begun = (count.role, count.round) if count.digest == debate.digest else (order[0].role, 1)
-            at = next((place for place, step in enumerate(order) if (step.role, step.round) == begun), 0)
-            needed.update({role: count.count * sum(step.role is role for step in order[at:]) for role in Role})
-    return needed
+def _limited(waiting: Sequence[Waiting], max_tasks: int | None) -> list[Waiting]:
+    if max_tasks is None:
+        return list(waiting)
+    taken, left = [], max_tasks
+    for each in sorted(waiting, key=lambda each: (each.fresh, -each.priority)):
+        if count := min(left, each.ready):
+            taken.append(replace(each, ready=count, later=0))
+            left -= count
+    return taken
 
 
-def _order(debate: Debate) -> list[Step]:
-    rounds = range(1, debate.protocol.rounds + 1)
-    debaters = [debate.step(role, number) for number in rounds for role in (Role.ADVOCATE, Role.CRITIC)]
-    return [*debaters, debate.step(Role.JUDGE, 1)]
+async def _look(workplace: Workplace, castings: Sequence[Casting]) -> list[_Told]:
+    """What each endpoint tells of its models' sizes, where that matters, and what it has loaded."""
+
+    async def look(casting: Casting) -> _Told:
+        settings = casting.settings
+        files: Mapping[str, ModelFile] | None = None
+        loaded = frozenset(casting.models) if settings.backend in _LOADED else frozenset[str]()
+        if settings.backend in _ASKED or settings.holds_gib:
+            # LangGraph and LangChain come with it, and take most of a second.
+            from orchestrator.app.lanes import open_endpoint
+
+            endpoint = open_endpoint(workplace.config, casting)
+            # A plan is made without the servers, too: one that does not answer has nothing loaded.
+            with suppress(EndpointError):
+                loaded = await endpoint.loaded()
+                files = await endpoint.files() if settings.holds_gib else {}
+            await endpoint.close()
+        return files, loaded
+
+    return list(await asyncio.gather(*(look(casting) for casting in castings)))
 
 
-def _role(
-    debate: Debate,
-    role: Role,
-    turns: int,
-    mean: TokenMeans | None,
-    sample: Sequence[JobDraft],
-    castings: Sequence[Casting],
-) -> PlannedRole:
-    actor = debate.actor(role)
-    if mean is not None and mean.prompt_tokens is not None and mean.reply_tokens is not None:
-        prompt, reply, basis = mean.prompt_tokens, mean.reply_tokens, f"the means of {mean.turns} earlier turns"
-    else:
-        prompt, reply = _guess(debate, role, sample), actor.sampling.reply_limit / 2
-        basis = f"{len(sample)} prompts rendered, four characters a token, replies half of their limit"
-    return PlannedRole(
-        debate=debate.name,
-        role=role,
-        model=actor.model,
-        endpoint=next(casting.name for casting in castings if actor.model in casting.models),
-        turns=turns,
-        prompt_tokens=round(turns * prompt),
-        reply_tokens=round(turns * reply),
-        seconds=None if mean is None else turns * mean.seconds,
-        rests_on=basis,
-    )
+def _speeds(known: Sequence[Seen]) -> dict[str, float]:
+    """How fast endpoints are beside one another: measured, or by their weights while one of them is not."""
+    if all(each.speed for each in known):
+        return {each.casting.name: each.speed for each in known}
+    return {each.casting.name: each.casting.settings.weight for each in known}
 
 
-def _guess(debate: Debate, role: Role, sample: Sequence[JobDraft]) -> float:
-    """Mean prompt tokens of a role, from rendered prompts and the replies that stand in them."""
-    before = next(place for place, step in enumerate(_order(debate)) if step.role is role)
-    replies = before * debate.actor(role).sampling.reply_limit / 2
-    prompts = [Script(debate, draft.payload).messages(debate.step(role, 1), ()) for draft in sample]
-    characters = sum(len(message.content) for messages in prompts for message in messages)
-    return characters / _CHARACTERS_A_TOKEN / max(1, len(prompts)) + replies
-
-
-def _endpoint(
-    workplace: Workplace, casting: Casting, debates: Sequence[Debate], roles: Sequence[PlannedRole]
-) -> PlannedEndpoint:
-    mine = [role for role in roles if role.endpoint == casting.name]
-    holds = casting.settings.holds_at_once()
-    workers = casting.settings.max_workers or workplace.config.settings.max_workers
-    waiting = {role.debate for role in mine}
-    chains = [
-        [step.model for step in _order(debate) if step.model in casting.models]
-        for debate in debates
-        if debate.name in waiting
-    ]
-    seconds = [role.seconds for role in mine]
-    known = [second for second in seconds if second is not None]
-    return PlannedEndpoint(
-        endpoint=casting.name,
-        backend=casting.settings.backend,
-        models=tuple(sorted(casting.models)),
-        holds=holds,
-        max_workers=workers,
-        turns=sum(role.turns for role in mine),
-        loads=fewest_loads(chains, holds),
-        seconds=sum(known) / workers if len(known) == len(seconds) else None,
-    )
+def _lengths(debates: Sequence[Debate], roles: Sequence[PlannedRole]) -> dict[tuple[Digest, Role], float]:
+    """The lengths of turns to come, where earlier turns of the same debate tell them."""
+    digests = {debate.name: debate.digest for debate in debates}
+    return {
+        (digests[role.debate], role.role): length(role.prompt_tokens / role.turns, role.reply_tokens / role.turns)
+        for role in roles
+        if role.measured
+    }

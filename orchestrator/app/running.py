@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from orchestrator.app.casting import cast_models
 from orchestrator.app.clock import SystemClock
 from orchestrator.app.lanes import open_lane, preflight
+from orchestrator.app.planning import outlook
 from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import untraced
 from orchestrator.domain import JobDraft, Submission, TaskStatus
 from orchestrator.errors import BusyError, NotFoundError
 from orchestrator.ports import RunStart, TaskStore
-from orchestrator.scheduler.context import Watch
+from orchestrator.scheduler.context import LaneSettings, Watch
 from orchestrator.scheduler.liveness import alive, dead, dry_lock, speaking
-from orchestrator.scheduler.run import LaneSettings, RunEnd, RunSettings, run
+from orchestrator.scheduler.run import RunEnd, RunSettings, run
 from orchestrator.scheduler.tally import Tally
 from orchestrator.store.memory import MemoryTaskStore
 
@@ -47,10 +47,10 @@ def process_pending(workplace: Workplace, request: RunRequest, display: Display)
     debates = workplace.debates(request.debate)
     if request.endpoint is not None:
         workplace.must_have(request.endpoint)
-    castings = cast_models(workplace.config, debates, request.endpoint)
+    told = outlook(workplace, debates, endpoint=request.endpoint, max_tasks=request.max_tasks)
     database = workplace.config.database
     with workplace.store() as store, alive(database) as lock:
-        lanes = [open_lane(workplace.config, casting) for casting in castings]
+        lanes = [open_lane(workplace.config, working) for working in told.workings]
         if any(lane.room for lane in lanes):
             # A dry run may have models of its own loaded; it holds this lock as long as it speaks.
             with dry_lock(database):
@@ -58,6 +58,7 @@ def process_pending(workplace: Workplace, request: RunRequest, display: Display)
         settings = replace(
             run_settings(workplace, debates, lanes, lock),
             max_tasks=request.max_tasks,
+            predictions=told.predictions,
             dead=lambda running: dead(database, running),
             display=display,
         )
@@ -81,8 +82,8 @@ def dry_run(workplace: Workplace, request: RunRequest, limit: int, watch: Watch)
         store.submit(submission, drafts, clock.now())
     if left == limit:
         raise NotFoundError("nothing is pending: submit records first, or put failed ones back (orchestrate retry)")
-    castings = cast_models(workplace.config, debates, request.endpoint)
-    lanes = [open_lane(workplace.config, casting) for casting in castings]
+    told = outlook(workplace, debates, endpoint=request.endpoint, max_tasks=limit)
+    lanes = [open_lane(workplace.config, working) for working in told.workings]
     settings = replace(run_settings(workplace, debates, lanes, ""), watch=watch)
     if not any(lane.room for lane in lanes):
         return asyncio.run(_run(store, settings))
@@ -112,7 +113,7 @@ def run_settings(
         host=socket.gethostname(),
         pid=os.getpid(),
         lock=lock,
-        max_workers=settings.max_workers,
+        max_workers=0 if settings.max_workers == "auto" else settings.max_workers,
         started_at=SystemClock().now(),
     )
     return RunSettings(
@@ -132,7 +133,7 @@ async def _run(store: TaskStore, settings: RunSettings) -> RunEnd:
         stack.enter_context(untraced())
         for lane in settings.lanes:
             stack.push_async_callback(lane.endpoint.close)
-            await preflight(lane)
+            await preflight(lane.endpoint, lane.models)
         return await run(store, SystemClock(), settings)
 
 

@@ -24,9 +24,13 @@ _ENDPOINTS = """\
 # `orchestrate doctor` tells whether it all fits together. All keys of an endpoint, with their defaults:
 """
 _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
-    "ollama": {"backend": "ollama", "url": "http://127.0.0.1:11434"},
-    "vllm": {"backend": "vllm", "url": "http://127.0.0.1:8000/v1", "max_workers": 32},
+    "ollama": {"backend": "ollama", "url": "http://127.0.0.1:11434", "slots": 1},
+    "vllm": {"backend": "vllm", "url": "http://127.0.0.1:8000/v1", "max_workers": "auto"},
     "gguf": {"backend": "llamacpp", "gguf": '{ "small" = "models/small.gguf" }'},
+}
+_REMARKS = {
+    ("ollama", "slots"): "as OLLAMA_NUM_PARALLEL of the server; leave it out, and a run finds out",
+    ("vllm", "max_workers"): "a run finds out how many turns its cache has room for; a number keeps to that",
 }
 
 
@@ -62,8 +66,13 @@ def settings_text() -> str:
             lines += [f"# {field.description}", f"#{name} = {_toml(_default(field))}", ""]
     lines.append(_ENDPOINTS + _endpoint_keys())
     for title, values in _EXAMPLES.items():
-        lines += [f"#[endpoints.{title}]", *(f"#{name} = {_toml(value)}" for name, value in values.items()), ""]
+        lines += [f"#[endpoints.{title}]", *(_line(title, name, value) for name, value in values.items()), ""]
     return "\n".join(lines) + "\n"
+
+
+def _line(title: str, name: str, value: Any) -> str:
+    remark = _REMARKS.get((title, name))
+    return f"#{name} = {_toml(value)}{f'  # {remark}' if remark else ''}"
 
 
 def _endpoint_keys() -> str:

@@ -6,6 +6,7 @@ Each loaded model is a llama.cpp server of its own on a free port of 127.0.0.1, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from orchestrator.backends.openai import OpenAIEndpoint
 from orchestrator.backends.wire import Wire
 from orchestrator.domain import Backend
 from orchestrator.errors import ConfigError, SetupError
+from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Reply, Request, Sampling
 
 
@@ -78,6 +80,20 @@ class LlamaCppEndpoint:
         holder = [self._servers.pop(model)]
         await running.endpoint.close()
         await asyncio.to_thread(holder.clear)
+
+    async def files(self) -> Mapping[str, ModelFile]:
+        """The size of each GGUF file, and by size and time of change what it is known by."""
+        found = {}
+        for name, path in self._files.items():
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                digest = f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
+                found[name] = ModelFile(digest=digest, gib=facts.st_size / 2**30)
+        return found
+
+    async def pressure(self) -> Pressure | None:
+        """It cannot tell."""
+        return None
 
     async def speak(self, request: Request) -> Reply:
         """One call of a loaded model."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -19,11 +20,13 @@ from orchestrator.backends.status import error_of, error_text
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
 from orchestrator.errors import OverflowingError, SetupError, TransientError
+from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Reply, Request, Sampling
 
 _LOAD_S = 900.0
 _GONE_S = 60.0
 _POLL_S = 0.1
+_FIRST_POLL_S = 0.002
 _NANO = 1e-9
 
 
@@ -77,6 +80,10 @@ def _usage(body: dict[str, Any]) -> Usage:
     )
 
 
+def _spellings(name: str) -> set[str]:
+    return {name, name.removesuffix(":latest")}
+
+
 class OllamaEndpoint:
     """One Ollama server."""
 
@@ -113,11 +120,30 @@ class OllamaEndpoint:
         Its timer may have been put back by a late call, so an unload is asked for and then looked for.
         """
         await self._ask({"model": model, "messages": [], "stream": False, "keep_alive": 0})
-        for _ in range(round(_GONE_S / _POLL_S)):
-            if model not in await self.loaded():
-                return
-            await asyncio.sleep(_POLL_S)
-        raise TransientError(f"{self._wire.url}: {model} is still loaded {_GONE_S:g} s after it was asked to go")
+        wait_s, waited_s = _FIRST_POLL_S, 0.0
+        while model in await self.loaded():
+            if waited_s > _GONE_S:
+                problem = f"{model} is still loaded {_GONE_S:g} s after it was asked to go"
+                raise TransientError(f"{self._wire.url}: {problem}")
+            await asyncio.sleep(wait_s)
+            waited_s += wait_s
+            wait_s = min(_POLL_S, 2 * wait_s)
+
+    async def files(self) -> Mapping[str, ModelFile]:
+        """The digest of each model, and its size: in memory if it is loaded, else that of its file."""
+        found: dict[str, ModelFile] = {}
+        for path in ("/api/tags", "/api/ps"):
+            for model in await self._models(path):
+                digest, size = str(model.get("digest") or ""), model.get("size")
+                gib = size / 2**30 if isinstance(size, int) and size > 0 else None
+                for name in _spellings(str(model["name"])):
+                    before = found.get(name, ModelFile())
+                    found[name] = ModelFile(digest=digest or before.digest, gib=gib or before.gib)
+        return found
+
+    async def pressure(self) -> Pressure | None:
+        """It cannot tell. What a call waited is in its own times: total less load, prompt and reply."""
+        return None
 
     async def speak(self, request: Request) -> Reply:
         """One call by /api/chat."""
@@ -133,15 +159,17 @@ class OllamaEndpoint:
             raise error_of(answer, self._wire.url)
 
     async def _names(self, path: str) -> frozenset[str]:
+        return frozenset(name for model in await self._models(path) for name in _spellings(str(model["name"])))
+
+    async def _models(self, path: str) -> list[dict[str, Any]]:
         answer = await self._wire.get(path)
         if answer.status not in (200, 404):
             raise error_of(answer, self._wire.url + path)
         try:
-            names = {str(model["name"]) for model in answer.json["models"] or []}
-        except (TypeError, KeyError) as error:
+            return [dict(model, name=model["name"]) for model in answer.json["models"] or []]
+        except (TypeError, KeyError, ValueError) as error:
             problem = f"{self._wire.url}{path} answered {answer.status}: is this an Ollama server?"
             raise SetupError(problem) from error
-        return frozenset(names | {name.removesuffix(":latest") for name in names})
 
     def _chat(self, request: Request) -> tuple[BaseChatModel, dict[str, Any]]:
         sampling = request.sampling

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
@@ -13,9 +15,18 @@ from orchestrator.backends.status import error_of, error_text
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
 from orchestrator.errors import OverflowingError, RefusalError, SetupError, TransientError
+from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Reply, Request, Sampling
 
 _MILLI = 1e-3
+_METRICS_S = 2.0
+_LONGEST_METRICS = 2**22  # bytes
+_GAUGES = {
+    "vllm:num_requests_running": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "llamacpp:requests_processing": "running",
+    "llamacpp:requests_deferred": "waiting",
+}
 
 
 class _Chat(OverWire, ChatOpenAI):
@@ -75,6 +86,27 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+async def _gauges(address: str) -> dict[str, list[float]] | None:
+    """Requests that run and that wait, for each engine behind an address; None if it does not tell."""
+    found: dict[str, list[float]] = {"running": [], "waiting": []}
+    # Metrics are text and need no key: the wire brings JSON, and would send one.
+    timeout, read = aiohttp.ClientTimeout(total=_METRICS_S), 0
+    async with (
+        aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+        session.get(address, allow_redirects=False) as response,
+    ):
+        if response.status >= 500:
+            raise OSError(f"{address} answered {response.status}")
+        async for line in response.content:
+            name, _, rest = line.decode("utf-8", "replace").replace("{", " ", 1).partition(" ")
+            if name in _GAUGES and response.status == 200:
+                found[_GAUGES[name]].append(float(rest.rpartition("}")[2].split()[0]))
+            read += len(line)
+            if read > _LONGEST_METRICS:
+                break
+    return found if found["running"] and found["waiting"] else None
+
+
 class OpenAIEndpoint:
     """One OpenAI-compatible server; the models it serves were chosen when it was started."""
 
@@ -84,6 +116,7 @@ class OpenAIEndpoint:
         self.name = name
         self._wire = wire
         self._speakers = Speakers(self._chat)
+        self._has_metrics = True
 
     async def available(self) -> frozenset[str] | None:
         """The models it serves."""
@@ -108,6 +141,24 @@ class OpenAIEndpoint:
 
     async def unload(self, model: str) -> None:
         """Nothing to do: the server holds its models until it is stopped."""
+
+    async def files(self) -> Mapping[str, ModelFile]:
+        """Nothing: no OpenAI-compatible server tells."""
+        return {}
+
+    async def pressure(self) -> Pressure | None:
+        """What its metrics say; None if it has none, or does not answer this time. Never an error."""
+        if not self._has_metrics:
+            return None
+        try:
+            gauges = await _gauges(f"{self._wire.url.removesuffix('/v1')}/metrics")
+            if gauges is not None:
+                return Pressure(running=round(sum(gauges["running"])), waiting=round(sum(gauges["waiting"])))
+            self._has_metrics = False
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, OverflowError, IndexError):
+            # Whether the server is down is for the calls themselves to find out.
+            pass
+        return None
 
     async def speak(self, request: Request) -> Reply:
         """One call by /chat/completions."""

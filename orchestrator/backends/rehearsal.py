@@ -23,6 +23,7 @@ from langchain_core.outputs import ChatResult
 from orchestrator.backends.chat import Speakers, result, signed
 from orchestrator.domain import Backend, Usage
 from orchestrator.errors import OverflowingError, SetupError
+from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Reply, Request, Sampling
 
 NAME = "rehearsal"
@@ -184,6 +185,14 @@ class RehearsalEndpoint:
     async def unload(self, model: str) -> None:
         """Forget a name."""
         self._loaded.discard(model)
+
+    async def files(self) -> Mapping[str, ModelFile]:
+        """Nothing: there is no model."""
+        return {}
+
+    async def pressure(self) -> Pressure | None:
+        """It cannot tell: nothing waits here."""
+        return None
 
     async def speak(self, request: Request) -> Reply:
         """One call, in this process."""

@@ -95,13 +95,16 @@ def plan(
     context: typer.Context,
     debate: options.Debate = None,
     max_workers: options.Workers = None,
+    before: options.Before = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Debate five records first, and store only what they took.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """Say what a run would do and what it would cost. No model is called, nothing is stored."""
-    from orchestrator.app.planning import plan as make
-    from orchestrator.cli import tables
+    """Say what a run would do, how long it would take, and what that rests on. Without --probe no model is called."""
+    from orchestrator.cli import plans
 
-    tables.planned(make(workplace(context, max_workers=max_workers), debate), json)
+    plans.show(workplace(context, max_workers=max_workers), debate, before, probe=probe, json=json)
 
 
 @app.command("process-pending")

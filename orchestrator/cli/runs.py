@@ -6,7 +6,7 @@ import json as json_
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli import debates
-from orchestrator.cli.format import duration, visible
+from orchestrator.cli.comparing import compared
+from orchestrator.cli.format import counted, duration, visible
+from orchestrator.cli.records import plain
 
 if TYPE_CHECKING:
+    from orchestrator.app.looking import Comparison
     from orchestrator.app.running import RunRequest
     from orchestrator.app.workplace import Workplace
     from orchestrator.scheduler.run import RunEnd
@@ -32,16 +35,17 @@ _LAST_NOTES = 4
 
 def process(place: Workplace, request: RunRequest, json: bool) -> int:
     """Run, with a live display on a terminal and plain lines elsewhere; the exit code."""
-    from orchestrator.app import planning, running
+    from orchestrator.app import looking, planning, running
 
     work = _Work(tasks=running.left(place, request), turns=planning.turns_left(place, request.debate))
     with _shown(work) as display:
         end = running.process_pending(place, request, display)
     remaining = running.left(place, request)
+    comparisons = looking.comparisons(place, end.run_id)
     if json:
-        print(json_.dumps(_record(end, remaining)))
+        print(json_.dumps({**_record(end, remaining), "comparisons": plain(comparisons)}))
     else:
-        _say_end(end, remaining)
+        _say_end(end, remaining, comparisons)
     return exit_code(end)
 
 
@@ -120,7 +124,7 @@ def _screen(tally: Tally, work: _Work, seconds: float) -> Group:
     table = Table.grid(padding=(0, 2))
     table.add_row("done", f"{tally.done:,} of {work.tasks:,}", "failed", f"{tally.failed:,}")
     table.add_row("turns", f"{tally.turns:,}", "per minute", f"{_per_minute(tally, seconds):.1f}")
-    table.add_row("swaps", f"{tally.swaps:,}", "time left", _time_left(tally, work, seconds))
+    table.add_row("loads", f"{tally.swaps:,}", "time left", _time_left(tally, work, seconds))
     for endpoint, models in tally.loaded.items():
         state = (
             f"paused: {tally.paused[endpoint]}" if endpoint in tally.paused else ", ".join(models) or "nothing loaded"
@@ -138,7 +142,7 @@ def _line(tally: Tally, work: _Work, seconds: float) -> str:
         f"failed {tally.failed}",
         f"{tally.turns} turns",
         f"{_per_minute(tally, seconds):.1f} per minute",
-        f"swaps {tally.swaps}",
+        f"loads {tally.swaps}",
         f"loaded {loaded}",
         f"time left {_time_left(tally, work, seconds)}",
         *(f"PAUSED {endpoint}: {reason}" for endpoint, reason in tally.paused.items()),
@@ -157,14 +161,14 @@ def _time_left(tally: Tally, work: _Work, seconds: float) -> str:
     return duration(seconds * max(0, work.turns - tally.turns) / tally.turns)
 
 
-def _say_end(end: RunEnd, remaining: int) -> None:
+def _say_end(end: RunEnd, remaining: int, comparisons: Sequence[Comparison]) -> None:
     tally = end.tally
     labels = ", ".join(f"{label} {count}" for label, count in tally.labels.most_common())
     print(
         f"run {end.run_id}: {tally.done} done{f' ({labels})' if labels else ''}, {tally.failed} failed, "
-        f"{tally.turns} turns, {tally.swaps} swaps"
+        f"{counted(tally.turns, 'turn')}, {counted(tally.swaps, 'load')}"
     )
-    for line in _remarks(tally):
+    for line in (*compared(comparisons, done=end.status.value == "done"), *_remarks(tally)):
         print(f"  {line}")
     if end.error is not None:
         print(f"orchestrate: stopped: {end.error}", file=sys.stderr)

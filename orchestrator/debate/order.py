@@ -26,3 +26,10 @@ def next_step(debate: Debate, turns: Sequence[Turn]) -> Step | None:
     if last.round < debate.protocol.rounds:
         return debate.step(Role.ADVOCATE, last.round + 1)
     return debate.step(Role.JUDGE, 1)
+
+
+def steps(debate: Debate) -> list[Step]:
+    """Every step of a debate that nobody ends early, in order of speaking."""
+    rounds = range(1, debate.protocol.rounds + 1)
+    debaters = [debate.step(role, number) for number in rounds for role in (Role.ADVOCATE, Role.CRITIC)]
+    return [*debaters, debate.step(Role.JUDGE, 1)]

@@ -13,7 +13,7 @@ from orchestrator.debate.messages import Script, asked_again, prompt_hash
 from orchestrator.debate.order import next_step
 from orchestrator.debate.quotes import check
 from orchestrator.debate.replies import reply_form
-from orchestrator.domain import Attempt, Claim, Role, Spoken, Step, Turn, Usage
+from orchestrator.domain import Attempt, Claim, Role, Spoken, Step, TaskId, Turn, Usage
 from orchestrator.errors import EndpointError, ShapeError
 from orchestrator.ports import Clock, Endpoint, Message, Reply, Request
 
@@ -25,6 +25,7 @@ class Ending(StrEnum):
     YIELDED = "yielded"  # the next actor's model is not loaded here
     FAILED = "failed"  # this attempt failed; `failure` says how
     LOST = "lost"  # the lease was lost; nothing was written
+    UNSPOKEN = "unspoken"  # no seat was given out any more; nothing was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,10 @@ class Visit:
     failure: Failure | None = None
 
 
+async def _at_once(_task_id: TaskId) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
     """What a visit needs around it.
@@ -55,6 +60,9 @@ class Floor:
     Attributes:
         record: makes a turn durable; False if the lease was lost. A turn's successor starts only after it.
         goes_on: whether the worker may speak this step at once, without a swap.
+        sit: waits until this task may speak; False if it may not any more. Its prompt is rendered by then.
+        rise: told of every reply, and whether the task goes on to its next turn.
+        home: which endpoint should speak a step after these turns; "" for any.
         watch: told of the rendered messages and the finished turn; for dry runs and progress.
     """
 
@@ -63,6 +71,9 @@ class Floor:
     clock: Clock
     record: Callable[[Spoken], Awaitable[bool]]
     goes_on: Callable[[Step], bool]
+    sit: Callable[[TaskId], Awaitable[bool]] = _at_once
+    rise: Callable[[TaskId, bool], None] = lambda _task_id, _goes_on: None
+    home: Callable[[Step, tuple[Turn, ...]], str] = lambda _step, _turns: ""
     watch: Callable[[Claim, tuple[Message, ...], Turn], None] = lambda _claim, _messages, _turn: None
 
 
@@ -76,7 +87,11 @@ async def take_turn(visit: Visit, floor: Floor) -> Visit:
     started = floor.clock.now()
     try:
         script = visit.script or Script(floor.debate, visit.claim.payload)
-        turn = await _turn(visit, script, floor)
+        messages = script.messages(visit.step, visit.turns)
+        if not await floor.sit(visit.claim.task_id):
+            return replace(visit, ending=Ending.UNSPOKEN)
+        started = floor.clock.now()
+        turn = await _turn(visit, script, messages, floor)
     except EndpointError as error:
         return replace(visit, ending=Ending.FAILED, failure=failure_of(visit, error, floor, started))
     return await _recorded(replace(visit, script=script), turn, floor)
@@ -101,6 +116,7 @@ async def _recorded(visit: Visit, turn: Turn, floor: Floor) -> Visit:
     turns = (*visit.turns, turn)
     then = next_step(floor.debate, turns)
     hold = then is not None and floor.goes_on(then)
+    floor.rise(visit.claim.task_id, hold)
     spoken = Spoken(
         task_id=visit.claim.task_id,
         token=visit.claim.token,
@@ -108,6 +124,7 @@ async def _recorded(visit: Visit, turn: Turn, floor: Floor) -> Visit:
         then=then,
         verdict=floor.debate.verdict(turn.reply["verdict_score"]) if turn.role is Role.JUDGE else None,
         hold=hold,
+        home="" if then is None else floor.home(then, turns),
     )
     if not await floor.record(spoken):
         return replace(visit, ending=Ending.LOST)
@@ -116,9 +133,8 @@ async def _recorded(visit: Visit, turn: Turn, floor: Floor) -> Visit:
     return replace(visit, turns=turns, step=then, attempt=1, ending=None if hold else Ending.YIELDED)
 
 
-async def _turn(visit: Visit, script: Script, floor: Floor) -> Turn:
+async def _turn(visit: Visit, script: Script, messages: tuple[Message, ...], floor: Floor) -> Turn:
     started, clock = floor.clock.now(), floor.clock.monotonic()
-    messages = script.messages(visit.step, visit.turns)
     reply, parsed, asks = await _ask(visit.step, messages, floor)
     turn = Turn(
         role=visit.step.role,

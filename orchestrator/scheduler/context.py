@@ -9,8 +9,9 @@ from enum import IntEnum
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import Graph
 from orchestrator.domain import Claim, Digest, RunId, TaskId, Turn
-from orchestrator.ports import Clock, Message
+from orchestrator.ports import Clock, Endpoint, Message, Sampling
 from orchestrator.scheduler.commits import Commits
+from orchestrator.scheduler.fewest import Room
 from orchestrator.scheduler.tally import Tally
 
 Watch = Callable[[Claim, tuple[Message, ...], Turn], None]
@@ -24,6 +25,27 @@ class Halt(IntEnum):
     NOW = 2  # turns in flight are given up
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSettings:
+    """One endpoint with the models this run wants of it, and how it is to be worked.
+
+    Attributes:
+        models: each with the sampling it is loaded for.
+        room: what it can hold at once; None if all of these models fit, and nothing has to be agreed between runs.
+        workers: turns in flight; None to find out while running.
+        slots: turns the server works on at once for one model; None if nobody said.
+        waves: begin tasks in waves of `wave_size`, each finished before the next; else as seats get free.
+    """
+
+    endpoint: Endpoint
+    models: Mapping[str, Sampling]
+    room: Room | None
+    workers: int | None
+    slots: int | None = None
+    waves: bool = False
+    wave_size: int = 64
+
+
 @dataclass(slots=True, kw_only=True)
 class RunContext:
     """What the lanes of one run share.
@@ -32,6 +54,8 @@ class RunContext:
         debates: the definitions this run speaks under, by digest.
         budget: how many more tasks may be begun or taken over; None for all.
         admitted: the tasks that count against the budget; kept only where there is one.
+        shared: the models that more than one endpoint of this run speaks with.
+        renewed_at: when this run's leases were last extended, by the clock that only grows.
         watch: sees every turn with the messages that led to it.
         wakers: called, by endpoint, when something happened that a waiting lane may want to look at.
         cancels: called once the turns in flight are to be given up.
@@ -46,6 +70,8 @@ class RunContext:
     max_attempts: int
     lease_s: float
     budget: int | None = None
+    renewed_at: float = 0.0
+    shared: frozenset[str] = frozenset()
     watch: Watch = lambda _claim, _messages, _turn: None
     admitted: set[TaskId] = field(default_factory=set)
     halt: Halt = Halt.NO

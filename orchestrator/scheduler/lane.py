@@ -3,54 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from functools import partial
+from collections.abc import Sequence
 from typing import assert_never
 
-from orchestrator.debate.steps import Ending, Floor
-from orchestrator.domain import Claim, Digest, Step
+from orchestrator.debate.order import steps
+from orchestrator.debate.steps import Ending
+from orchestrator.domain import Claim
 from orchestrator.errors import CapacityError, EndpointError, OrchestrateError, StoreError, TransientError
-from orchestrator.ports import ClaimRequest, Endpoint, Sampling, TaskStore
-from orchestrator.scheduler import plan
-from orchestrator.scheduler.breaker import Breaker
-from orchestrator.scheduler.context import Halt, RunContext
+from orchestrator.scheduler import plan, retry
+from orchestrator.scheduler.context import Halt, LaneSettings, RunContext
+from orchestrator.scheduler.fewest import Chain
+from orchestrator.scheduler.floors import Floors
 from orchestrator.scheduler.loads import Loads
-from orchestrator.scheduler.visits import hold_visit, record
+from orchestrator.scheduler.meter import Meter
+from orchestrator.scheduler.taking import Taking
+from orchestrator.scheduler.visits import hold_visit
 
 _POLL_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-
-ClaimKey = tuple[bool, str, Digest]
+_LISTEN_S = 1.0
+_AHEAD = 16  # one task in so many is claimed, and its prompt rendered, before there is a seat for it
 
 
 class Lane:
     """Keeps one endpoint busy with turns of the models it has loaded."""
 
-    def __init__(
-        self,
-        run: RunContext,
-        endpoint: Endpoint,
-        models: Mapping[str, Sampling],
-        *,
-        holds: int | None,
-        max_workers: int,
-    ) -> None:
+    def __init__(self, run: RunContext, settings: LaneSettings) -> None:
         self.resting = False
+        self.meter = Meter(run.clock)
         self._run = run
-        self._endpoint = endpoint
-        self._models = models
-        self._max_workers = max_workers
-        self._loads = Loads(run, endpoint, models, holds=holds)
-        self._breaker = Breaker()
-        self._floors = {digest: self._floor(digest) for digest in run.debates}
-        self._visits: set[asyncio.Task[None]] = set()
-        self._empty: set[ClaimKey] = set()
+        self._settings = settings
+        self._endpoint = settings.endpoint
+        self._loads = Loads(run, settings.endpoint, settings.models, settings.room, self.meter)
+        self._floors = Floors(run, settings, self._loads, self.meter)
+        self._taking = Taking(run, self._endpoint.name, self._loads, waves=settings.waves)
+        self._chains = plan.chains({digest: steps(debate) for digest, debate in run.debates.items()}, settings.models)
+        self._visits: dict[asyncio.Task[None], Claim] = {}
         self._look_again = False
         self._paused = False  # until the endpoint answers again
         self._outages = 0  # since the last turn that went well
         self._wake = asyncio.Event()
-        run.wakers[endpoint.name] = self._look
+        run.wakers[self._endpoint.name] = self._look
 
     @property
     def quiet(self) -> bool:
@@ -63,6 +56,7 @@ class Lane:
         On Halt.SOON the turns in flight finish. On Halt.NOW this is cancelled, and they with it; the run's end
         releases their tasks.
         """
+        listener = asyncio.create_task(self._listen())
         try:
             try:
                 await self._loop(lanes)
@@ -74,42 +68,82 @@ class Lane:
             for visit in self._visits:
                 visit.cancel()
             await asyncio.gather(*self._visits, return_exceptions=True)
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
 
     async def _loop(self, lanes: Sequence[Lane]) -> None:
         while not self._run.halt:
             if self._paused:
-                await self._wait_for_endpoint()
+                if not await self._wait_for_endpoint(lanes):
+                    return
                 continue
             await self._fill()
-            if not self._visits and not await self._next(lanes):
+            if (not self._visits or self._may_begin_wave()) and not await self._next(lanes):
                 return
             if self._visits:
                 await self._pause(_POLL_S)
 
+    def _may_begin_wave(self) -> bool:
+        """A seat is free, and no turn in flight needs a swap before its task is done."""
+        free = len(self._visits) < self._floors.window.limit
+        return self._settings.waves and free and not any(self._speaking())
+
     async def _next(self, lanes: Sequence[Lane]) -> bool:
+        """Do what the plan says; False once nothing is left for anybody."""
         try:
-            decision = plan.decide(await self._loads.facts())
+            decision = plan.decide(await self._facts())
             self.resting = isinstance(decision, plan.Rest)
-            match decision:
-                case plan.Speak():
-                    self._empty.clear()
-                    # Another run may have been faster; looking again at once would spin.
-                    await self._fill()
-                    if not self._visits:
-                        await self._pause(_POLL_S)
-                case plan.Drain():
-                    await self._pause(_POLL_S)
-                case plan.Load():
-                    await self._loads.swap(decision)
-                case plan.WaitUntil(at=at):
-                    await self._pause(min(_POLL_S, (at - self._run.clock.now()).total_seconds()))
-                case plan.Rest():
-                    return await self._rest(lanes)
-                case _:
-                    assert_never(decision)
+            if self.resting:
+                return await self._rest(lanes)
+            await self._do(decision)
         except EndpointError as error:
             self._mind(error)
         return True
+
+    async def _do(self, decision: plan.Decision) -> None:
+        match decision:
+            case plan.Speak():
+                self._taking.look_again()
+                # Another run may have been faster; looking again at once would spin.
+                await self._fill()
+                if not self._visits:
+                    await self._pause(_POLL_S)
+            case plan.Begin(wave=wave):
+                self._taking.begin(wave)
+                await self._fill()
+            case plan.Load():
+                await self._loads.swap(decision)
+            case plan.WaitUntil(at=at):
+                await self._pause(min(_POLL_S, (at - self._run.clock.now()).total_seconds()))
+            case plan.Drain() | plan.Rest():
+                await self._pause(_POLL_S)
+            case _:
+                assert_never(decision)
+
+    async def _facts(self) -> plan.Facts:
+        run, settings = self._run, self._settings
+        waiting, leased = await self._loads.counts()
+        return plan.Facts(
+            here=self._endpoint.name,
+            loaded=self._loads.loaded,
+            room=settings.room,
+            chains=self._chains,
+            waiting=tuple(waiting),
+            speaking=tuple(self._speaking()),
+            leased=max(leased, len(self._visits)),
+            may_begin=run.budget is None or run.budget > 0,
+            wave=self._taking.wave,
+            wave_size=settings.wave_size,
+            first=self._taking.first,
+            patience_s=2 * self.meter.load_s(),
+            now=run.clock.now(),
+        )
+
+    def _speaking(self) -> list[Chain]:
+        return [
+            plan.flying(self._chains, claim.digest, claim.step, self._loads.loaded) for claim in self._visits.values()
+        ]
 
     async def _rest(self, lanes: Sequence[Lane]) -> bool:
         if all(lane.quiet for lane in lanes):
@@ -121,72 +155,52 @@ class Lane:
     async def _fill(self) -> None:
         if self._look_again:
             self._look_again = False
-            self._empty.clear()
-        while (free := self._max_workers - len(self._visits)) > 0 and not self._run.halt:
-            claims = await self._claim(free)
+            self._taking.look_again()
+        while (free := self._wanted() - len(self._visits)) > 0 and not self._run.halt and not self._paused:
+            claims = await self._taking.take(free)
             if not claims:
                 return
             for claim in claims:
                 visit = asyncio.create_task(self._visit(claim))
-                self._visits.add(visit)
+                self._visits[visit] = claim
                 visit.add_done_callback(self._ended)
-            self._run.tally.in_flight[self._endpoint.name] = len(self._visits)
+            self._count()
 
-    async def _claim(self, free: int) -> list[Claim]:
-        for key in self._keys():
-            if key in self._empty:
-                continue
-            limit, mine = self._run.reserve(free, fresh=key[0])
-            if limit == 0:
-                continue
-            claims = await self._run.commits.do(partial(_claim, self._request(key, limit, mine)))
-            self._run.admit(claims, limit, mine)
-            if len(claims) < limit:
-                self._empty.add(key)
-            if claims:
-                return claims
-        return []
-
-    def _keys(self) -> list[ClaimKey]:
-        # Tasks already begun come first: they are closest to a verdict and their prefix is still in the cache.
-        return [
-            (fresh, model, digest)
-            for fresh in (False, True)
-            for model in self._loads.loaded
-            for digest, debate in self._run.debates.items()
-            if any(actor.model == model for actor in debate.actors)
-        ]
-
-    def _request(self, key: ClaimKey, limit: int, mine: bool) -> ClaimRequest:
-        fresh, model, digest = key
-        now = self._run.clock.now()
-        return ClaimRequest(
-            run_id=self._run.run_id,
-            endpoint=self._endpoint.name,
-            digest=digest,
-            model=model,
-            limit=limit,
-            now=now,
-            leased_until=now + timedelta(seconds=self._run.lease_s),
-            fresh=fresh,
-            mine=mine,
-            resident=self._loads.version,
-        )
+    def _wanted(self) -> int:
+        limit = self._floors.window.limit
+        return limit + 1 + limit // _AHEAD
 
     async def _visit(self, claim: Claim) -> None:
-        ending, decision = await hold_visit(self._run, claim, self._floors[claim.digest], self._breaker)
+        try:
+            ending, decision = await hold_visit(self._run, claim, self._floors[claim.digest], self._floors.breaker)
+        finally:
+            self._floors.over(claim)
         if ending is Ending.YIELDED:
             # Only another endpoint can have the model that comes next: here it would not have been left.
             self._run.announce(but=self._endpoint.name)
         if decision is not None:
             self._look_again = True
-            self._paused = self._paused or decision.pause
-        else:
+            if decision.delay_s is not None:
+                self._taking.give_back(claim)
+            self._heed(decision)
+        elif ending is not Ending.UNSPOKEN:
             self._outages = 0
 
+    def _heed(self, decision: retry.Decision) -> None:
+        alone = self._floors.window.limit == 1
+        if decision.crowded:
+            self._floors.window.refused(now=self._run.clock.monotonic())
+        if decision.pause or (decision.crowded and alone):
+            self._pause_endpoint("no room for a single turn" if decision.crowded else "")
+
+    def _pause_endpoint(self, why: str) -> None:
+        self._paused = True
+        self._run.tally.paused.setdefault(self._endpoint.name, why)
+        self._floors.seats.close()
+
     def _ended(self, visit: asyncio.Task[None]) -> None:
-        self._visits.discard(visit)
-        self._run.tally.in_flight[self._endpoint.name] = len(self._visits)
+        self._visits.pop(visit, None)
+        self._count()
         self._wake.set()
         if visit.cancelled():
             return
@@ -194,31 +208,55 @@ class Lane:
         if isinstance(error, Exception):
             self._run.stop(Halt.NOW, error)
 
-    async def _wait_for_endpoint(self) -> None:
+    def _count(self) -> None:
+        self._run.tally.in_flight[self._endpoint.name] = min(len(self._visits), self._floors.window.limit)
+
+    async def _wait_for_endpoint(self, lanes: Sequence[Lane]) -> bool:
         """Ask the endpoint until it answers, and less often with every outage since its last turn.
 
-        Turns in flight end by themselves meanwhile.
+        Turns in flight end by themselves meanwhile. False once nothing is left that only this endpoint could speak.
         """
         self._outages += 1
         await self._pause(min(_LONGEST_PAUSE_S, _POLL_S * 2 ** min(self._outages, 8)))
         try:
             await self._loads.look()
-            if self._breaker.open:
+            if self._floors.breaker.open:
                 await self._loads.try_out()
         except EndpointError as error:
             self._mind(error)
-            return
-        self._breaker.went_well()
+            return await self._give_back(lanes)
+        self._floors.breaker.went_well()
         self._paused = False
-        self._empty.clear()
+        self._floors.seats.open()
+        self._taking.look_again()
         self._run.tally.paused.pop(self._endpoint.name, None)
+        return True
+
+    async def _give_back(self, lanes: Sequence[Lane]) -> bool:
+        """The endpoint is down: others may speak what was to be spoken here. False if nothing is left for anybody."""
+        run, name = self._run, self._endpoint.name
+        others = [each for each in run.wakers if each != name]
+        if await run.commits.do(lambda store: store.leave(others, run.clock.now())):
+            run.announce(but=name)
+        waiting, _ = await self._loads.waiting()
+        self.resting = not waiting
+        return not self.resting or await self._rest(lanes)
+
+    async def _listen(self) -> None:
+        """Ask the server how many requests wait there, while how many to send is still to be found."""
+        while self._settings.workers is None:
+            await self._run.clock.sleep(_LISTEN_S)
+            if self._visits and not self._paused:
+                pressure = await self._endpoint.pressure()
+                if pressure is not None:
+                    self._floors.window.pressed(pressure, now=self._run.clock.monotonic())
+            self._floors.seats.give()
 
     def _mind(self, error: EndpointError) -> None:
         # What a record caused fails that record; what looking and loading meet is the endpoint's own, and may pass.
         if not isinstance(error, TransientError | CapacityError):
             raise error
-        self._paused = True
-        self._run.tally.paused[self._endpoint.name] = str(error)
+        self._pause_endpoint(str(error))
 
     async def _pause(self, seconds: float) -> None:
         """Wait until a visit ends, another lane announces something, or the time is over."""
@@ -230,23 +268,7 @@ class Lane:
         self._wake.clear()
 
     def _look(self) -> None:
+        if self._run.halt:
+            self._floors.seats.close()
         self._look_again = True
         self._wake.set()
-
-    def _floor(self, digest: Digest) -> Floor:
-        run = self._run
-        return Floor(
-            debate=run.debates[digest],
-            endpoint=self._endpoint,
-            clock=run.clock,
-            record=lambda spoken: record(run, spoken, self._breaker),
-            goes_on=self._goes_on,
-            watch=run.watch,
-        )
-
-    def _goes_on(self, step: Step) -> bool:
-        return not self._run.halt and step.model in self._loads.loaded
-
-
-def _claim(request: ClaimRequest, store: TaskStore) -> list[Claim]:
-    return store.claim(request)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from orchestrator.domain import Resident, Swap
+from orchestrator.domain import Resident, Swap, Waiting
 from orchestrator.errors import CapacityError, EndpointError, TransientError
 from orchestrator.ports import Endpoint, Sampling
 from orchestrator.scheduler.breaker import probe
 from orchestrator.scheduler.context import RunContext
-from orchestrator.scheduler.plan import Facts, Load
+from orchestrator.scheduler.fewest import Room
+from orchestrator.scheduler.meter import Meter
+from orchestrator.scheduler.plan import Load
 
 
 class Loads:
@@ -21,13 +23,14 @@ class Loads:
     """
 
     def __init__(
-        self, run: RunContext, endpoint: Endpoint, models: Mapping[str, Sampling], *, holds: int | None
+        self, run: RunContext, endpoint: Endpoint, models: Mapping[str, Sampling], room: Room | None, meter: Meter
     ) -> None:
         self.loaded: tuple[str, ...] = ()
         self._run = run
         self._endpoint = endpoint
         self._models = models
-        self._holds = holds
+        self._room = room
+        self._meter = meter
         self._resident: Resident | None = None
 
     @property
@@ -35,24 +38,27 @@ class Loads:
         """Under which version of the endpoint's row claims are made; None where nothing has to be agreed."""
         return self._resident.version if self._resident is not None else None
 
-    async def facts(self) -> Facts:
-        """What the plan needs to know, from the store and the endpoint."""
+    async def counts(self) -> tuple[list[Waiting], int]:
+        """The turns that wait for this endpoint's models, and the tasks under lease here by any run.
+
+        Raises:
+            EndpointError: the endpoint does not answer, or cannot load a model.
+        """
         await self.look()
+        waiting, leased = await self.waiting()
+        # A swap under way in another run is as good as a turn in flight: nothing may be sent until it is over.
+        swapping = self._resident is not None and self._resident.swapping
+        return waiting, leased + int(swapping)
+
+    async def waiting(self) -> tuple[list[Waiting], int]:
+        """As `counts`, from the store alone."""
         run, name, now = self._run, self._endpoint.name, self._run.clock.now()
         digests = tuple(run.debates)
         held_by = run.run_id if run.budget == 0 else None
         waiting, leased = await run.commits.do(
-            lambda store: (store.waiting(digests, now, held_by=held_by), store.leased(name) if self._holds else 0)
+            lambda store: (store.waiting(digests, now, held_by=held_by), store.leased(name) if self._room else 0)
         )
-        # A swap under way in another run is as good as a turn in flight: nothing may be sent until it is over.
-        swapping = self._resident is not None and self._resident.swapping
-        return Facts(
-            loaded=self.loaded,
-            holds=self._holds,
-            waiting=tuple(each for each in waiting if each.model in self._models),
-            leased=leased + int(swapping),
-            may_begin=run.budget is None or run.budget > 0,
-        )
+        return [each for each in waiting if each.model in self._models], leased
 
     async def look(self) -> None:
         """See what the runs agreed on, and whether the endpoint still has it.
@@ -63,7 +69,7 @@ class Loads:
             EndpointError: the endpoint does not answer, or cannot load a model.
         """
         actual = await self._endpoint.loaded()
-        if self._holds is None:
+        if self._room is None:
             for model in self._models:
                 if model not in actual:
                     await self.swap(Load(unload=(), load=model))
@@ -107,21 +113,23 @@ class Loads:
         swap: Swap | None = None
         try:
             gone = await self._change(load)
-            loaded = (*(model for model in self.loaded if model not in gone), load.load)
+            loaded = (*(model for model in self.loaded if model not in (*gone, *load.unload)), load.load)
             seconds = run.clock.monotonic() - started
             name = self._endpoint.name
             swap = Swap(endpoint=name, unloaded=gone, loaded=load.load, seconds=seconds, at=run.clock.now())
             run.tally.swapped(swap)
+            self._meter.loaded(load.load, seconds)
         finally:
             await self._agree(version, loaded, swap)
 
     async def _change(self, load: Load) -> tuple[str, ...]:
         gone = load.unload
-        if self._holds is not None:
+        if self._room is not None:
             # What an earlier program left loaded takes the room of what is wanted now.
             keep = {model for model in self.loaded if model not in load.unload}
             actual = await self._endpoint.loaded()
-            gone = tuple(model for model in self._models if model in actual and model not in keep)
+            known = dict.fromkeys((*self._models, *load.unload))
+            gone = tuple(model for model in known if model in actual and model not in keep and model != load.load)
         for model in gone:
             await self._endpoint.unload(model)
         await self._endpoint.load(load.load, self._models[load.load])

@@ -20,12 +20,14 @@ class Decision:
         delay_s: seconds until the task may be claimed again; None gives it up.
         counted: whether the attempt counts against the task.
         pause: the endpoint is at fault: stop sending until it answers again.
+        crowded: the endpoint had no room for it: send fewer at a time.
         stop: nothing works until somebody mends it: end the run.
     """
 
     delay_s: float | None
     counted: bool = True
     pause: bool = False
+    crowded: bool = False
     stop: bool = False
 
 
@@ -43,7 +45,7 @@ def decide(
         case ErrorClass.CANCELLED:
             return Decision(delay_s=0.0, counted=False)
         case ErrorClass.CAPACITY:
-            return Decision(delay_s=retry_after_s or _CAPACITY_DELAY_S, counted=False, pause=True)
+            return Decision(delay_s=retry_after_s or _CAPACITY_DELAY_S, counted=False, crowded=True)
         case ErrorClass.TRANSIENT if down:
             return Decision(delay_s=_FIRST_DELAY_S, counted=False, pause=True)
         case ErrorClass.TRANSIENT | ErrorClass.LOST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,27 +14,13 @@ from functools import partial
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import build_graph
 from orchestrator.domain import Digest, RunId, RunStatus
-from orchestrator.errors import StoreError
-from orchestrator.ports import Clock, Endpoint, RunStart, Sampling, TaskStore
+from orchestrator.errors import EndpointError, StoreError
+from orchestrator.measures import LoadRate, Prediction, TurnRate
+from orchestrator.ports import Clock, RunStart, TaskStore
 from orchestrator.scheduler.commits import Commits
-from orchestrator.scheduler.context import Halt, RunContext, Watch
+from orchestrator.scheduler.context import Halt, LaneSettings, RunContext, Watch
 from orchestrator.scheduler.lane import Lane
 from orchestrator.scheduler.tally import Tally
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneSettings:
-    """One endpoint with the models this run wants of it, each with the sampling it is loaded for."""
-
-    endpoint: Endpoint
-    models: Mapping[str, Sampling]
-    holds: int | None
-    max_workers: int
-
-    @property
-    def room(self) -> int | None:
-        """How many of these models it holds at once; None if all of them fit, and nothing has to be agreed."""
-        return self.holds if self.holds is not None and self.holds < len(self.models) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +32,7 @@ class RunSettings:
         dead: tells which of the runs that never ended have died.
         watch: sees every turn with the messages that led to it.
         display: told of the tally when the run begins; called once.
+        predictions: what was said of it beforehand, kept beside what comes of it.
     """
 
     start: RunStart
@@ -57,6 +45,7 @@ class RunSettings:
     dead: Callable[[Mapping[RunId, str]], Sequence[RunId]] = lambda _running: ()
     watch: Watch | None = None
     display: Callable[[Tally], None] = lambda _tally: None
+    predictions: Sequence[Prediction] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +56,8 @@ class RunEnd:
     status: RunStatus
     tally: Tally
     error: Exception | None
+    turn_rates: Sequence[TurnRate]
+    load_rates: Sequence[LoadRate]
 
 
 async def run(store: TaskStore, clock: Clock, settings: RunSettings) -> RunEnd:
@@ -81,14 +72,19 @@ async def run(store: TaskStore, clock: Clock, settings: RunSettings) -> RunEnd:
         run_id = await commits.do(lambda store: _begin(store, clock, settings, tally))
         context = _context(run_id, commits, clock, tally, settings)
         settings.display(tally)
-        await _work(context, settings)
+        lanes = [Lane(context, lane) for lane in settings.lanes]
+        await _work(context, settings, lanes)
         if isinstance(context.error, StoreError):
             # What cannot be written cannot be closed either; the next run finds this one dead and puts its tasks back.
             raise context.error
         status = _status(context)
         reason = str(context.error or "")
+        turns, loads = await _measured(settings, lanes)
+        await commits.do(lambda store: store.keep_rates(run_id, turns, loads, clock.now()))
         await commits.do(lambda store: store.end_run(run_id, status, clock.now(), reason))
-        return RunEnd(run_id=run_id, status=status, tally=tally, error=context.error)
+        return RunEnd(
+            run_id=run_id, status=status, tally=tally, error=context.error, turn_rates=turns, load_rates=loads
+        )
     finally:
         await commits.close()
 
@@ -98,7 +94,24 @@ def _begin(store: TaskStore, clock: Clock, settings: RunSettings, tally: Tally) 
     tally.rescued += store.rescue(now, settings.max_attempts, settings.dead(store.running()))
     for digest, debate in settings.debates.items():
         tally.superseded += store.supersede(debate.name, digest, debate.first, now)
-    return store.begin_run(settings.start)
+    store.leave([lane.endpoint.name for lane in settings.lanes], now)
+    run_id = store.begin_run(settings.start)
+    store.keep_predictions(run_id, settings.predictions)
+    return run_id
+
+
+async def _measured(settings: RunSettings, lanes: Sequence[Lane]) -> tuple[list[TurnRate], list[LoadRate]]:
+    turns: list[TurnRate] = []
+    loads: list[LoadRate] = []
+    for lane, measured in zip(settings.lanes, lanes, strict=True):
+        try:
+            files = await lane.endpoint.files()
+        except EndpointError:
+            files = {}  # it has gone since; what was measured is true all the same
+        rates = measured.meter.rates(lane.endpoint.name, lane.models, files)
+        turns += rates[0]
+        loads += rates[1]
+    return turns, loads
 
 
 def _context(run_id: RunId, commits: Commits, clock: Clock, tally: Tally, settings: RunSettings) -> RunContext:
@@ -112,17 +125,20 @@ def _context(run_id: RunId, commits: Commits, clock: Clock, tally: Tally, settin
         max_attempts=settings.max_attempts,
         lease_s=settings.lease_s,
         budget=settings.max_tasks,
+        shared=_shared(settings.lanes),
+        renewed_at=clock.monotonic(),
     )
     if settings.watch is not None:
         context.watch = settings.watch
     return context
 
 
-async def _work(context: RunContext, settings: RunSettings) -> None:
-    lanes = [
-        Lane(context, lane.endpoint, lane.models, holds=lane.room, max_workers=lane.max_workers)
-        for lane in settings.lanes
-    ]
+def _shared(lanes: Sequence[LaneSettings]) -> frozenset[str]:
+    serving = Counter(model for lane in lanes for model in lane.models)
+    return frozenset(model for model, count in serving.items() if count > 1)
+
+
+async def _work(context: RunContext, settings: RunSettings, lanes: Sequence[Lane]) -> None:
     keeper = asyncio.create_task(_keep(context, settings))
     try:
         with _signals(context, settings.grace_s):
@@ -154,6 +170,7 @@ async def _keep(context: RunContext, settings: RunSettings) -> None:
 def _renew(context: RunContext, settings: RunSettings, store: TaskStore) -> int:
     now = context.clock.now()
     store.renew(context.run_id, now + timedelta(seconds=settings.lease_s))
+    context.renewed_at = context.clock.monotonic()
     return store.rescue(now, settings.max_attempts, settings.dead(store.running()))
 
 

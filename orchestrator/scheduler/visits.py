@@ -35,6 +35,8 @@ async def hold_visit(
         raise AssertionError("a visit left the graph without an ending")
     if visit.failure is not None:
         return visit.ending, await _failed(run, claim, visit.failure, breaker)
+    if visit.ending is Ending.UNSPOKEN:
+        await run.commits.do(lambda store: store.release(claim.task_id, claim.token, floor.clock.now()))
     run.tally.lost += int(visit.ending is Ending.LOST)
     return visit.ending, None
 

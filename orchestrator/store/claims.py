@@ -13,7 +13,8 @@ from orchestrator.ports import ClaimRequest
 from orchestrator.store.codec import json_of, json_text, time_text
 from orchestrator.store.engine import Statement, Writer, constant, listed
 from orchestrator.store.rows import TURNS, turns_by_task
-from orchestrator.store.tables import endpoints, jobs, tasks
+from orchestrator.store.run_tables import endpoints
+from orchestrator.store.tables import jobs, tasks
 
 _LEASED = tasks.c.status == constant(TaskStatus.LEASED)
 
@@ -25,6 +26,7 @@ def _ready(mine: bool, agreed: bool) -> Select[Any]:
         ready.c.digest == bindparam("digest_is"),
         ready.c.next_model == bindparam("model_is"),
         ready.c.fresh == bindparam("fresh_is"),
+        ready.c.home == bindparam("home_is"),
         or_(ready.c.not_before.is_(None), ready.c.not_before <= bindparam("at")),
     ]
     if mine:
@@ -90,6 +92,16 @@ _RELEASE = Statement(
 )
 _RELEASE_RUN = Statement(_end_of_lease(attempts=_UNCOUNTED).where(_LEASED, tasks.c.run_id == bindparam("run")))
 
+LEAVE = Statement(
+    update(tasks)
+    .where(
+        tasks.c.status == constant(TaskStatus.PENDING),
+        tasks.c.home > constant(""),
+        tasks.c.home.not_in(listed("homes")),
+    )
+    .values(home=constant(""), updated_at=bindparam("at"))
+)
+
 
 def claim(writer: Writer, request: ClaimRequest) -> list[Claim]:
     """Take tasks, highest priority first, then oldest."""
@@ -97,6 +109,7 @@ def claim(writer: Writer, request: ClaimRequest) -> list[Claim]:
         "digest_is": request.digest,
         "model_is": request.model,
         "fresh_is": int(request.fresh),
+        "home_is": request.home,
         "at": time_text(request.now),
         "run": request.run_id,
         "at_endpoint": request.endpoint,
@@ -146,3 +159,8 @@ def release(writer: Writer, task_id: TaskId, token: Token, now: datetime) -> boo
 def release_run(writer: Writer, run_id: RunId, now: datetime) -> int:
     """Give back all that a run still holds; how many."""
     return writer.run(_RELEASE_RUN, {"run": run_id, "at": time_text(now)}).rowcount
+
+
+def leave(writer: Writer, homes: Sequence[str], now: datetime) -> int:
+    """Let any endpoint speak what waits for one that is none of these; how many."""
+    return writer.run(LEAVE, {"homes": json_text(list(homes)), "at": time_text(now)}).rowcount

@@ -27,9 +27,11 @@ from orchestrator.domain import (
     Waiting,
 )
 from orchestrator.errors import ErrorClass
+from orchestrator.measures import LoadRate, Prediction, TurnRate
 from orchestrator.ports import ClaimRequest, RunStart, TaskState
 from orchestrator.store import memory_claims, memory_intake, memory_moves, memory_runs
 from orchestrator.store.memory_state import RunRow, State
+from orchestrator.store.reading_rows import MeasuredLoads, MeasuredTurns
 
 
 class MemoryTaskStore:
@@ -50,6 +52,14 @@ class MemoryTaskStore:
     def attempts(self, task_id: TaskId) -> tuple[Attempt, ...]:
         """The failed attempts of a task, in order."""
         return tuple(attempt for _, attempt in self._state.attempts.get(task_id, ()))
+
+    def rates(self) -> tuple[list[MeasuredTurns], list[MeasuredLoads]]:
+        """All that was measured, oldest first."""
+        return list(self._state.turn_rates.values()), list(self._state.load_rates.values())
+
+    def predictions(self, run_id: RunId) -> list[Prediction]:
+        """What was said of a run before it began, by endpoint."""
+        return [said for (about, _), said in sorted(self._state.predictions.items()) if about == run_id]
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -145,8 +155,26 @@ class MemoryTaskStore:
             return memory_moves.cancel(self._state, now, debate, keys)
 
     def waiting(self, digests: Sequence[Digest], now: datetime, held_by: RunId | None = None) -> list[Waiting]:
-        """Pending turns by digest, model and whether the task has begun, in that order."""
+        """Pending turns by digest, step, priority and home."""
         return memory_moves.waiting(self._state, digests, now, held_by)
+
+    def leave(self, endpoints: Sequence[str], now: datetime) -> int:
+        """Let any endpoint speak what waits for one that is none of these."""
+        with self.batch():
+            return memory_moves.leave(self._state, endpoints, now)
+
+    def keep_rates(
+        self, run_id: RunId | None, turns: Sequence[TurnRate], loads: Sequence[LoadRate], now: datetime
+    ) -> None:
+        """Keep what was measured."""
+        with self.batch():
+            memory_runs.keep_rates(self._state, run_id, turns, loads, now)
+
+    def keep_predictions(self, run_id: RunId, predictions: Sequence[Prediction]) -> None:
+        """Keep what was said of a run before it began."""
+        with self.batch():
+            for prediction in predictions:
+                self._state.put(self._state.predictions, (run_id, prediction.endpoint), prediction)
 
     def leased(self, endpoint: str) -> int:
         """Tasks under lease on an endpoint."""

@@ -17,7 +17,7 @@ def claim(state: State, request: ClaimRequest) -> list[Claim]:
     """Take tasks, highest priority first, then oldest."""
     if request.resident is not None and not _agreed(state, request.endpoint, request.resident):
         return []
-    queue = state.queue((request.digest, request.model, request.fresh))
+    queue = state.queue((request.digest, request.model, request.fresh, request.home))
     ready = (row for row in queue if row.not_before is None or row.not_before <= request.now)
     mine = (row for row in ready if not request.mine or row.run_id == request.run_id)
     return [_take(state, row, request) for row in list(islice(mine, request.limit))]
@@ -115,9 +115,9 @@ def _speaking(state: State, task_id: TaskId, token: Token, role: Role, round_: i
 
 
 def _after(row: TaskRow, spoken: Spoken, now: datetime) -> TaskRow:
-    row = replace(row, fresh=False, error_class=None, updated_at=now, step=spoken.then)
+    row = replace(row, fresh=False, error_class=None, updated_at=now, step=spoken.then, home=spoken.home)
     if spoken.verdict is not None:
-        return replace(give_back(row, now), status=TaskStatus.DONE, attempts=0)
+        return replace(give_back(row, now), status=TaskStatus.DONE, attempts=0, home="")
     if spoken.hold:
         return replace(row, attempts=1)
     return replace(give_back(row, now), attempts=0)

@@ -92,6 +92,7 @@ def _want(state: State, job_id: int, debate: str, digest: Digest, first: Step, p
         status=TaskStatus.PENDING,
         step=first,
         fresh=True,
+        home="",
         priority=priority,
         attempts=0,
         token=Token(0),

@@ -9,7 +9,7 @@ from datetime import datetime
 from orchestrator.domain import Digest, RunId, TaskStatus, Waiting
 from orchestrator.errors import ErrorClass
 from orchestrator.store.memory_runs import give_back
-from orchestrator.store.memory_state import State, TaskRow
+from orchestrator.store.memory_state import State, TaskRow, step_of
 
 Move = Callable[[TaskRow], TaskRow]
 
@@ -38,23 +38,40 @@ def cancel(state: State, now: datetime, debate: str | None, keys: Sequence[str] 
 
 
 def waiting(state: State, digests: Sequence[Digest], now: datetime, held_by: RunId | None) -> list[Waiting]:
-    """Pending turns by digest, model and whether the task has begun; with `held_by`, of tasks that run held last."""
-    found = []
-    for lane in sorted(state.lanes):
-        rows = [row for row in state.queue(lane) if lane[0] in digests and held_by in (None, row.run_id)]
-        later = [row.not_before for row in rows if row.not_before is not None and row.not_before > now]
-        if rows:
-            found.append(
-                Waiting(
-                    digest=lane[0],
-                    model=lane[1],
-                    fresh=lane[2],
-                    ready=len(rows) - len(later),
-                    later=len(later),
-                    next_at=min(later, default=None),
-                )
-            )
-    return found
+    """Pending turns by digest, step, priority and home; with `held_by`, of tasks that run held last."""
+    groups: dict[tuple[object, ...], list[TaskRow]] = {}
+    for lane in state.lanes:
+        for row in state.queue(lane):
+            if row.digest in digests and held_by in (None, row.run_id):
+                groups.setdefault(_group(row), []).append(row)
+    return [_waiting(groups[group], now) for group in sorted(groups)]
+
+
+def leave(state: State, homes: Sequence[str], now: datetime) -> int:
+    """Let any endpoint speak what waits for one that is none of these; how many."""
+    left = [row for lane in state.lanes if lane[3] not in ("", *homes) for row in state.queue(lane)]
+    for row in left:
+        state.put_task(replace(row, home="", updated_at=now))
+    return len(left)
+
+
+def _group(row: TaskRow) -> tuple[object, ...]:
+    step = step_of(row)
+    return row.digest, step.role, step.round, step.model, row.fresh, row.priority, row.home
+
+
+def _waiting(rows: Sequence[TaskRow], now: datetime) -> Waiting:
+    later = [row.not_before for row in rows if row.not_before is not None and row.not_before > now]
+    return Waiting(
+        digest=rows[0].digest,
+        step=step_of(rows[0]),
+        fresh=rows[0].fresh,
+        priority=rows[0].priority,
+        home=rows[0].home,
+        ready=len(rows) - len(later),
+        later=len(later),
+        next_at=min(later, default=None),
+    )
 
 
 def _selected(

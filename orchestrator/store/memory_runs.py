@@ -8,9 +8,11 @@ from datetime import datetime
 
 from orchestrator.domain import Attempt, Resident, RunId, RunStatus, Swap, TaskStatus
 from orchestrator.errors import ErrorClass
+from orchestrator.measures import LoadRate, TurnRate
 from orchestrator.store.codec import storable
 from orchestrator.store.memory_state import EndpointRow, State, TaskRow, step_of
 from orchestrator.store.outcomes import DEAD, LOST
+from orchestrator.store.reading_rows import MeasuredLoads, MeasuredTurns
 
 _NEVER_SEEN = EndpointRow(loaded=(), version=0, run_id=None, swap_until=None)
 
@@ -109,3 +111,15 @@ def renew_swaps(state: State, run_id: RunId, until: datetime) -> None:
 def keep_swap(state: State, run_id: RunId, swap: Swap) -> None:
     """Keep a load."""
     state.put(state.swaps, len(state.swaps) + 1, (run_id, swap))
+
+
+def keep_rates(
+    state: State, run_id: RunId | None, turns: Sequence[TurnRate], loads: Sequence[LoadRate], now: datetime
+) -> None:
+    """Keep what was measured by a run, or by a probe of no run."""
+    for rate in turns:
+        kept = replace(rate, model_digest=storable(rate.model_digest))
+        state.put(state.turn_rates, len(state.turn_rates) + 1, MeasuredTurns(rate=kept, run_id=run_id, at=now))
+    for load in loads:
+        told = replace(load, model_digest=storable(load.model_digest))
+        state.put(state.load_rates, len(state.load_rates) + 1, MeasuredLoads(rate=told, run_id=run_id, at=now))

@@ -23,10 +23,12 @@ from orchestrator.domain import (
     Verdict,
 )
 from orchestrator.errors import ErrorClass
+from orchestrator.measures import Prediction
+from orchestrator.store.reading_rows import MeasuredLoads, MeasuredTurns
 
 K = TypeVar("K")
 V = TypeVar("V")
-Lane = tuple[Digest, str, bool]
+Lane = tuple[Digest, str, bool, str]  # and the home
 _MISSING = object()
 
 
@@ -53,6 +55,7 @@ class TaskRow:
     status: TaskStatus
     step: Step | None
     fresh: bool
+    home: str
     priority: int
     attempts: int
     token: Token
@@ -98,6 +101,9 @@ class State:
         self.runs: dict[RunId, RunRow] = {}
         self.endpoints: dict[str, EndpointRow] = {}
         self.swaps: dict[int, tuple[RunId, Swap]] = {}
+        self.turn_rates: dict[int, MeasuredTurns] = {}
+        self.load_rates: dict[int, MeasuredLoads] = {}
+        self.predictions: dict[tuple[RunId, str], Prediction] = {}
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self._forget_queues()
 
@@ -167,7 +173,7 @@ class State:
 
 def lane_of(row: TaskRow) -> Lane:
     """Where a pending task waits."""
-    return row.digest, step_of(row).model, row.fresh
+    return row.digest, step_of(row).model, row.fresh, row.home
 
 
 def step_of(row: TaskRow) -> Step:

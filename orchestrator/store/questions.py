@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ScalarSelect, Select, Text, column, func, select, table
+from sqlalchemy import ColumnElement, ScalarSelect, Select, Subquery, Table, Text, column, func, select, table
 
-from orchestrator.domain import Digest, Role, TaskStatus
+from orchestrator.domain import Digest, Role, RunId, TaskStatus
 from orchestrator.errors import ErrorClass
+from orchestrator.store.columns import UtcTime
 from orchestrator.store.engine import constant, unindexed
-from orchestrator.store.tables import UtcTime, attempts, jobs, runs, swaps, tasks, turns, verdicts
+from orchestrator.store.run_tables import endpoints, predictions, runs, swaps
+from orchestrator.store.tables import attempts, jobs, tasks, turns, verdicts
 
 _VERDICTS = table(
     "v_verdicts",
@@ -209,3 +211,53 @@ def pending(debate: str, limit: int) -> Select[Any]:
         .order_by(tasks.c.priority.desc(), tasks.c.id)
         .limit(limit)
     )
+
+
+_INDEXED = (
+    *(tasks.c.debate, tasks.c.digest, tasks.c.status, tasks.c.next_role, tasks.c.next_round, tasks.c.next_model),
+    *(tasks.c.fresh, tasks.c.priority, tasks.c.home),
+)
+# Grouped by all columns of `tasks_status`, the status too, it is a walk of that index: no row is read, nothing sorted.
+WAITING_STEPS = (
+    select(*_INDEXED, func.count().label("tasks"))
+    .where(unindexed(tasks.c.status) == constant(TaskStatus.PENDING))
+    .group_by(*_INDEXED)
+)
+RESIDENTS = select(endpoints.c.name, endpoints.c.loaded).order_by(endpoints.c.name)
+
+
+def rates_of(rates: Table, newest: int) -> Select[Any]:
+    """The newest measurements of each model on each endpoint, newest first.
+
+    All that one run measured is one measurement, and all that one probe measured at one time.
+    """
+    measurement = func.coalesce(rates.c.run_id, rates.c.measured_at)
+    within = (rates.c.endpoint, rates.c.model, measurement)
+    last = func.max(rates.c.measured_at).over(partition_by=within)
+    dated = select(rates, measurement.label("measurement"), last.label("last")).subquery()
+    order = (dated.c.last.desc(), dated.c.measurement.desc())
+    rank = func.dense_rank().over(partition_by=(dated.c.endpoint, dated.c.model), order_by=order)
+    ranked = select(dated, rank.label("rank")).subquery()
+    columns = [ranked.c[each.name] for each in rates.c]
+    return select(*columns).where(ranked.c.rank <= newest).order_by(ranked.c.endpoint, ranked.c.model, *_newest(ranked))
+
+
+def _newest(ranked: Subquery) -> tuple[ColumnElement[Any], ...]:
+    return ranked.c.rank, ranked.c.measured_at.desc(), ranked.c.id
+
+
+def predictions_of(run_ids: Sequence[RunId]) -> Select[Any]:
+    """What was said of these runs, the whole of each first."""
+    question = select(predictions).where(predictions.c.run_id.in_(run_ids))
+    return question.order_by(predictions.c.run_id, predictions.c.endpoint)
+
+
+def times_of(run_ids: Sequence[RunId]) -> Select[Any]:
+    """When these runs began and ended."""
+    return select(runs.c.id, runs.c.started_at, runs.c.ended_at).where(runs.c.id.in_(run_ids)).order_by(runs.c.id)
+
+
+def by_endpoint(table_: Table, run_ids: Sequence[RunId]) -> Select[Any]:
+    """How many rows, turns or swaps, these runs left on each endpoint."""
+    group = (table_.c.run_id, table_.c.endpoint)
+    return select(*group, func.count().label("rows")).where(table_.c.run_id.in_(run_ids)).group_by(*group)

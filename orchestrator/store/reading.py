@@ -5,7 +5,7 @@ The questions themselves stand in `questions`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,24 +15,32 @@ from sqlalchemy import Connection, Executable, Row
 
 from orchestrator.domain import Digest, JobDraft, Role, RunId, RunStatus, Step, TaskId, TaskStatus, Verdict
 from orchestrator.errors import ErrorClass
+from orchestrator.measures import LoadRate, Prediction, TurnRate
 from orchestrator.store import questions
 from orchestrator.store.codec import json_of, json_text
 from orchestrator.store.engine import connect, reader_engine, said_in_words
 from orchestrator.store.reading_rows import (
+    Actual,
     FailedRow,
     FailureCount,
     LabelCount,
+    MeasuredLoads,
+    MeasuredTurns,
     RoleCount,
     RunRow,
     SpeakingRow,
     StatusCount,
+    StepCount,
     TaskDetail,
     TokenMeans,
     VerdictRow,
 )
 from orchestrator.store.rows import ATTEMPTS, TURNS, attempts_by_task, turns_by_task
+from orchestrator.store.run_tables import load_rates, swaps, turn_rates
+from orchestrator.store.tables import turns
 
 _ROWS_AT_ONCE = 500
+_Place = tuple[int, str]  # a run and an endpoint
 
 
 class Reading:
@@ -108,6 +116,55 @@ class Reading:
             for row in self._all(questions.waiting_roles(digests))
         ]
 
+    def waiting_steps(self) -> list[StepCount]:
+        """Pending turns by debate, digest, step, priority and home."""
+        return [
+            StepCount(
+                debate=row.debate,
+                digest=Digest(row.digest),
+                step=Step(role=Role(row.next_role), round=row.next_round, model=row.next_model),
+                fresh=bool(row.fresh),
+                priority=row.priority,
+                home=row.home,
+                count=row.tasks,
+            )
+            for row in self._all(questions.WAITING_STEPS)
+        ]
+
+    def residents(self) -> dict[str, tuple[str, ...]]:
+        """What the runs agreed that each endpoint has loaded, by its name."""
+        return {row.name: tuple(json_of(row.loaded)) for row in self._all(questions.RESIDENTS)}
+
+    def rates(self, runs: int = 5) -> tuple[list[MeasuredTurns], list[MeasuredLoads]]:
+        """What the newest runs and probes measured of each model on each endpoint, newest first."""
+        spoken = [
+            MeasuredTurns(rate=TurnRate(**_rate(row), role=Role(row.role)), run_id=row.run_id, at=row.measured_at)
+            for row in self._all(questions.rates_of(turn_rates, runs))
+        ]
+        loaded = [
+            MeasuredLoads(rate=LoadRate(**_rate(row)), run_id=row.run_id, at=row.measured_at)
+            for row in self._all(questions.rates_of(load_rates, runs))
+        ]
+        return spoken, loaded
+
+    def predictions(self, run_ids: Sequence[RunId]) -> dict[RunId, list[Prediction]]:
+        """What was said of each of these runs before it began, of the whole run first; nothing for some."""
+        said: dict[RunId, list[Prediction]] = {run_id: [] for run_id in run_ids}
+        for row in self._all(questions.predictions_of(run_ids)):
+            known = {name: value for name, value in row._mapping.items() if name != "run_id"}
+            said[RunId(row.run_id)].append(Prediction(**known))
+        return said
+
+    def actuals(self, run_ids: Sequence[RunId]) -> dict[RunId, list[Actual]]:
+        """What became of each of these runs, of the whole run first; nothing for a run that is not there."""
+        with self._snapshot() as connection:
+            made = [
+                {(row.run_id, row.endpoint): row.rows for row in connection.execute(question)}
+                for question in (questions.by_endpoint(turns, run_ids), questions.by_endpoint(swaps, run_ids))
+            ]
+            times = connection.execute(questions.times_of(run_ids)).all()
+        return {run_id: [] for run_id in run_ids} | {RunId(row.id): _actuals(row, *made) for row in times}
+
     def runs(self, limit: int = 20) -> list[RunRow]:
         """The newest runs, newest first, and what came of them."""
         return [
@@ -131,7 +188,7 @@ class Reading:
         with self._snapshot() as connection:
             rows = connection.execute(questions.find(key, debate)).all()
             ids = {"ids": json_text([row.task_id for row in rows])}
-            turns = turns_by_task(connection.exec_driver_sql(TURNS.sql, TURNS.bind(ids)).mappings())
+            spoken = turns_by_task(connection.exec_driver_sql(TURNS.sql, TURNS.bind(ids)).mappings())
             attempts = attempts_by_task(connection.exec_driver_sql(ATTEMPTS.sql, ATTEMPTS.bind(ids)).mappings())
         return [
             TaskDetail(
@@ -149,7 +206,7 @@ class Reading:
                 not_before=row.not_before,
                 created_at=row.created_at,
                 finished_at=row.finished_at,
-                turns=turns.get(row.task_id, ()),
+                turns=spoken.get(row.task_id, ()),
                 attempts=attempts.get(row.task_id, ()),
                 verdict=None if row.score is None else Verdict(score=row.score, label=row.label),
             )
@@ -195,6 +252,23 @@ class Reading:
     def _stream(self, question: Executable) -> Iterator[Row[Any]]:
         with self._snapshot() as connection:
             yield from connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(question)
+
+
+def _rate(row: Row[Any]) -> dict[str, Any]:
+    """The columns that `TurnRate` and `LoadRate` take as they are."""
+    other = ("id", "run_id", "measured_at", "role")
+    return {name: value for name, value in row._mapping.items() if name not in other}
+
+
+def _actuals(run: Row[Any], turns_at: Mapping[_Place, int], loads_at: Mapping[_Place, int]) -> list[Actual]:
+    places = sorted(place for place in turns_at.keys() | loads_at.keys() if place[0] == run.id)
+    seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
+    found = [
+        Actual(endpoint=place[1], turns=turns_at.get(place, 0), loads=loads_at.get(place, 0), seconds=seconds)
+        for place in places
+    ]
+    spoken, loaded = sum(row.turns for row in found), sum(row.loads for row in found)
+    return [Actual(endpoint="", turns=spoken, loads=loaded, seconds=seconds), *found]
 
 
 def _step(row: Row[Any]) -> Step | None:

@@ -19,6 +19,7 @@ from orchestrator.domain import (
     Verdict,
 )
 from orchestrator.errors import ErrorClass
+from orchestrator.measures import LoadRate, TurnRate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,3 +176,44 @@ class TokenMeans:
     prompt_tokens: float | None
     reply_tokens: float | None
     seconds: float  # of one turn, from our side of the wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCount:
+    """Pending turns of one step at one priority; those that are backing off included."""
+
+    debate: str
+    digest: Digest
+    step: Step
+    fresh: bool  # the first of their task
+    priority: int
+    home: str  # endpoint that should speak them; "" any may
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredTurns:
+    """What turns took, and who measured it when; `run_id` is None for a probe of no run."""
+
+    rate: TurnRate
+    run_id: RunId | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredLoads:
+    """What loads took, and who measured it when; `run_id` is None for a probe of no run."""
+
+    rate: LoadRate
+    run_id: RunId | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actual:
+    """What came of a prediction; as there, `endpoint` "" is the run as a whole."""
+
+    endpoint: str
+    turns: int
+    loads: int
+    seconds: float | None  # from the run's beginning to its end; None while it goes on

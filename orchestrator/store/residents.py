@@ -11,7 +11,8 @@ from sqlalchemy.dialects.sqlite import insert
 from orchestrator.domain import Resident, RunId, Swap, TaskStatus
 from orchestrator.store.codec import json_of, json_text, time_text
 from orchestrator.store.engine import Statement, Writer, constant
-from orchestrator.store.tables import endpoints, swaps, tasks
+from orchestrator.store.run_tables import endpoints, swaps
+from orchestrator.store.tables import tasks
 
 _NOTHING = "[]"
 

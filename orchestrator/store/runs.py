@@ -14,7 +14,8 @@ from orchestrator.store import claims
 from orchestrator.store.codec import json_text, storable, time_text
 from orchestrator.store.engine import Statement, Writer, constant, listed
 from orchestrator.store.outcomes import DEAD, LOST
-from orchestrator.store.tables import attempts, endpoints, runs, tasks
+from orchestrator.store.run_tables import endpoints, runs
+from orchestrator.store.tables import attempts, tasks
 
 _LOST_TASKS = (
     tasks.c.status == constant(TaskStatus.LEASED),

@@ -33,6 +33,7 @@ _THEN = {
     "next_role": bindparam("then_role"),
     "next_round": bindparam("then_round"),
     "next_model": bindparam("then_model"),
+    "home": bindparam("then_home"),
     "fresh": constant(0),
     "error_class": null(),
 }
@@ -46,6 +47,7 @@ _FINISH = _move(
     next_role=null(),
     next_round=null(),
     next_model=null(),
+    home=constant(""),
     fresh=constant(0),
     error_class=null(),
     finished_at=bindparam("at"),
@@ -103,6 +105,7 @@ def record(writer: Writer, spoken: Spoken, now: datetime) -> bool:
         values["then_role"] = spoken.then.role.value
         values["then_round"] = spoken.then.round
         values["then_model"] = spoken.then.model
+        values["then_home"] = spoken.home
     run_id = writer.run(_move_after(spoken), values).scalar()
     if run_id is None:
         # An acknowledgement may be lost after its commit: the caller then asks again, and its row says so.

@@ -5,61 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    Dialect,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
-from sqlalchemy.types import TypeDecorator
-
-from orchestrator.domain import Backend, Role, RunStatus, TaskStatus
+from orchestrator.domain import Backend, Role, TaskStatus
 from orchestrator.errors import ErrorClass
-from orchestrator.store.codec import time_of, time_text
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware time, kept as UTC text of fixed width; a time without a zone is refused."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        """Write a time."""
-        return None if value is None else time_text(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Read a time."""
-        return None if value is None else time_of(value)
-
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
-
-
-def _one_of(column: str, words: Iterable[StrEnum]) -> CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in words)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
-
+from orchestrator.store.columns import UtcTime, one_of
+from orchestrator.store.columns import metadata as metadata
+from orchestrator.store.run_tables import runs
 
 jobs = Table(
     "jobs",
@@ -88,10 +40,11 @@ tasks = Table(
     Column("next_round", Integer),
     Column("next_model", Text),
     Column("fresh", Integer, nullable=False),  # 1 until its first turn is spoken
+    Column("home", Text, nullable=False, server_default=""),  # endpoint that should speak next; empty: any may
     Column("priority", Integer, nullable=False),  # higher is claimed first
     Column("attempts", Integer, nullable=False),  # tries at the next role so far
     Column("token", Integer, nullable=False),  # grows with each claim; a write under an older one is refused
-    Column("run_id", ForeignKey("runs.id")),  # the last run that held it
+    Column("run_id", ForeignKey(runs.c.id)),  # the last run that held it
     Column("endpoint", Text),  # where it is leased
     Column("leased_until", UtcTime),
     Column("not_before", UtcTime),  # backing off until then
@@ -100,11 +53,12 @@ tasks = Table(
     Column("updated_at", UtcTime, nullable=False),  # of its last move; a lease's beginning
     Column("finished_at", UtcTime),  # set unless pending or leased
     UniqueConstraint("job_id", "digest", name="job_id_digest"),
-    _one_of("status", TaskStatus),
-    _one_of("next_role", Role),
-    _one_of("error_class", ErrorClass),
+    one_of("status", TaskStatus),
+    one_of("next_role", Role),
+    one_of("error_class", ErrorClass),
     CheckConstraint("next_round >= 1", name="next_round"),
     CheckConstraint("fresh IN (0, 1)", name="fresh"),
+    CheckConstraint("home = '' OR status <> 'done'", name="home_unless_done"),
     CheckConstraint("attempts >= 0", name="attempts"),
     CheckConstraint("token >= 0", name="token"),
     CheckConstraint("(next_role IS NULL) = (status = 'done')", name="next_role_unless_done"),
@@ -123,6 +77,7 @@ Index(
     tasks.c.digest,
     tasks.c.next_model,
     tasks.c.fresh,
+    tasks.c.home,
     tasks.c.priority.desc(),
     tasks.c.id,
     sqlite_where=text("status = 'pending'"),
@@ -133,8 +88,11 @@ Index(
     tasks.c.digest,
     tasks.c.next_model,
     tasks.c.fresh,
+    tasks.c.home,
     tasks.c.priority.desc(),
     tasks.c.id,
+    tasks.c.next_role,  # these two make counting what a run held last a walk of this index alone
+    tasks.c.next_round,
     sqlite_where=text("status = 'pending' AND run_id IS NOT NULL"),
 )
 Index(
@@ -147,7 +105,9 @@ Index(
 )
 # A rescue walks this one too: never more rows than turns in flight, so `leased_until` needs none of its own.
 Index("tasks_leased_run", tasks.c.run_id, sqlite_where=text("status = 'leased'"))
+Index("tasks_home", tasks.c.home, sqlite_where=text("status = 'pending' AND home > ''"))
 Index("tasks_leased_endpoint", tasks.c.endpoint, sqlite_where=text("status = 'leased'"))
+# In this order, and with all of these, waiting turns are counted by walking it: no row is read, nothing is sorted.
 Index(
     "tasks_status",
     tasks.c.debate,
@@ -156,6 +116,9 @@ Index(
     tasks.c.next_role,
     tasks.c.next_round,
     tasks.c.next_model,
+    tasks.c.fresh,
+    tasks.c.priority,
+    tasks.c.home,
 )
 Index("tasks_failed", tasks.c.debate, tasks.c.error_class, sqlite_where=text("status = 'failed'"))
 
@@ -164,7 +127,7 @@ turns = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("task_id", ForeignKey("tasks.id"), nullable=False),
-    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("run_id", ForeignKey(runs.c.id), nullable=False),
     Column("token", Integer, nullable=False),  # of the claim it was spoken under
     Column("role", Text, nullable=False),
     Column("round", Integer, nullable=False),
@@ -190,8 +153,8 @@ turns = Table(
     Column("reply", Text, nullable=False),  # JSON object: the text, parsed and validated
     Column("quotes", Text, nullable=False),  # JSON list of {"text": …, "verified": …}
     UniqueConstraint("task_id", "role", "round", name="task_id_role_round"),
-    _one_of("role", Role),
-    _one_of("backend", Backend),
+    one_of("role", Role),
+    one_of("backend", Backend),
     CheckConstraint("round >= 1", name="round"),
     CheckConstraint("asks >= 1", name="asks"),
     CheckConstraint("attempt >= 1", name="attempt"),
@@ -200,6 +163,7 @@ turns = Table(
 Index(
     "turns_run",
     turns.c.run_id,
+    turns.c.endpoint,
     turns.c.role,
     turns.c.model,
     turns.c.prompt_tokens,
@@ -213,7 +177,7 @@ attempts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("task_id", ForeignKey("tasks.id"), nullable=False),
-    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("run_id", ForeignKey(runs.c.id), nullable=False),
     Column("token", Integer, nullable=False),
     Column("role", Text, nullable=False),
     Column("round", Integer, nullable=False),
@@ -225,8 +189,8 @@ attempts = Table(
     Column("reply", Text, nullable=False),  # what the server did say; may be empty
     Column("started_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime, nullable=False),
-    _one_of("role", Role),
-    _one_of("error_class", ErrorClass),
+    one_of("role", Role),
+    one_of("error_class", ErrorClass),
     CheckConstraint("round >= 1", name="round"),
     CheckConstraint("attempt >= 1", name="attempt"),
 )
@@ -244,47 +208,4 @@ verdicts = Table(
     Column("created_at", UtcTime, nullable=False),
     UniqueConstraint("task_id", name="task_id"),
     UniqueConstraint("turn_id", name="turn_id"),
-)
-
-runs = Table(
-    "runs",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("host", Text, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("lock", Text, nullable=False),  # name of the file whose lock it holds while alive
-    Column("max_workers", Integer, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("started_at", UtcTime, nullable=False),
-    Column("ended_at", UtcTime),
-    _one_of("status", RunStatus),
-    CheckConstraint("max_workers >= 1", name="max_workers"),
-    CheckConstraint("(ended_at IS NULL) = (status = 'running')", name="ended_at_unless_running"),
-)
-
-swaps = Table(
-    "swaps",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("run_id", ForeignKey("runs.id"), nullable=False),
-    Column("endpoint", Text, nullable=False),
-    Column("unloaded", Text, nullable=False),  # JSON list of models
-    Column("loaded", Text, nullable=False),
-    Column("seconds", Float, nullable=False),
-    Column("at", UtcTime, nullable=False),
-    CheckConstraint("seconds >= 0", name="seconds"),
-)
-Index("swaps_run", swaps.c.run_id)
-
-endpoints = Table(
-    "endpoints",
-    metadata,
-    Column("name", Text, primary_key=True, nullable=False),
-    Column("loaded", Text, nullable=False),  # JSON list of models; empty while a swap is under way
-    Column("version", Integer, nullable=False),
-    Column("run_id", ForeignKey("runs.id")),  # who swaps
-    Column("swap_until", UtcTime),
-    CheckConstraint("version >= 0", name="version"),
-    CheckConstraint("(run_id IS NULL) = (swap_until IS NULL)", name="swap_until_with_run"),
 )

@@ -25,8 +25,9 @@ from orchestrator.domain import (
     Waiting,
 )
 from orchestrator.errors import ErrorClass
+from orchestrator.measures import LoadRate, Prediction, TurnRate
 from orchestrator.ports import ClaimRequest, RunStart, TaskState
-from orchestrator.store import claims, intake, listing, moves, residents, runs, spoken
+from orchestrator.store import claims, intake, listing, measured, moves, residents, runs, spoken
 from orchestrator.store.engine import Writer
 
 
@@ -122,9 +123,26 @@ class SqlTaskStore:
             return moves.cancel(self._writer, now, debate, keys)
 
     def waiting(self, digests: Sequence[Digest], now: datetime, held_by: RunId | None = None) -> list[Waiting]:
-        """Pending turns by digest, model and whether the task has begun, in that order."""
+        """Pending turns by digest, step, priority and home."""
         with self._writer.transaction():
             return listing.waiting(self._writer, digests, now, held_by)
+
+    def leave(self, endpoints: Sequence[str], now: datetime) -> int:
+        """Let any endpoint speak what waits for one that is none of these."""
+        with self._writer.transaction():
+            return claims.leave(self._writer, endpoints, now)
+
+    def keep_rates(
+        self, run_id: RunId | None, turns: Sequence[TurnRate], loads: Sequence[LoadRate], now: datetime
+    ) -> None:
+        """Keep what was measured."""
+        with self._writer.transaction():
+            measured.keep_rates(self._writer, run_id, turns, loads, now)
+
+    def keep_predictions(self, run_id: RunId, predictions: Sequence[Prediction]) -> None:
+        """Keep what was said of a run before it began."""
+        with self._writer.transaction():
+            measured.keep_predictions(self._writer, run_id, predictions)
 
     def leased(self, endpoint: str) -> int:
         """Tasks under lease on an endpoint."""

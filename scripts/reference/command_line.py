@@ -83,7 +83,7 @@ def _spelling(parameter: Any) -> str:
 
 def _value(parameter: Any) -> str:
     kind = parameter.type_descriptor.annotation.__name__
-    return {"int": "N", "Path": "PATH"}.get(kind, "TEXT")
+    return parameter.metavar or {"int": "N", "Path": "PATH"}.get(kind, "TEXT")
 
 
 def _meaning(parameter: Any) -> str:

@@ -61,6 +61,10 @@ def _done_about(kind: ErrorClass, first: Decision, *, down: bool) -> str:
         return "the run ends and says why; the task waits for the next run"
     if first.pause:
         return f"the endpoint is paused until it answers again; the task waits {first.delay_s:g} s or longer"
+    if first.crowded:
+        return f"fewer turns are sent there at once; the task waits {first.delay_s:g} s"
+    if first.crowded:
+        return f"fewer turns are sent at a time; the task waits {first.delay_s:g} s or as long as the server asks"
     if first.delay_s is None:
         return "the task fails at once: the same call would fail again"
     return _tries(kind, down=down)

@@ -14,11 +14,14 @@ from sqlalchemy.schema import CreateIndex
 
 from orchestrator.assets import migrations
 from orchestrator.domain import Turn, Usage
-from orchestrator.store import schema, tables
+from orchestrator.store import run_tables, schema, tables
 from scripts.reference.comments import column_meanings, field_meanings
 from scripts.reference.markdown import block, document, mark, table
 
-_ORDER = ("jobs", "tasks", "turns", "attempts", "verdicts", "runs", "swaps", "endpoints")
+_ORDER = (
+    *("jobs", "tasks", "turns", "attempts", "verdicts"),
+    *("runs", "swaps", "endpoints", "turn_rates", "load_rates", "predictions"),
+)
 _ABOUT: Mapping[str, str] = {
     "jobs": "One row for each revision of a record.",
     "tasks": "One row for each job under each digest: the task table, which is the checkpoint.",
@@ -27,6 +30,9 @@ _ABOUT: Mapping[str, str] = {
     "verdicts": "At most one row for each task, written together with the judge's turn.",
     "runs": "One row for each invocation of `process-pending`.",
     "swaps": "One row for each load of a model.",
+    "turn_rates": "What turns took, one row for each role at each number in flight that a run or a probe measured.",
+    "load_rates": "What loading models took, one row for each model that a run or a probe measured.",
+    "predictions": "What was said of a run before it began: one row for each endpoint, and one for all of it.",
     "endpoints": "What the runs agreed that an endpoint has loaded, where it cannot hold all models at once.",
 }
 _INTRO = """\
@@ -56,7 +62,7 @@ ORDER BY attempts DESC;""",
 
 def page() -> str:
     """The page."""
-    meanings = column_meanings(tables)
+    meanings = column_meanings(tables) | column_meanings(run_tables)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "fresh.db"
         schema.upgrade(path, migrations())

@@ -31,12 +31,11 @@ What a model is asked with (its name, its context, its temperature) stands in th
 the verdict; see [your own debate](../howto/your-own-debate.md). Where models run stands here; see
 [servers](../howto/servers.md)."""
 _EXAMPLE = """\
-max_workers = 4
-
 [endpoints.gpu]
 backend = "ollama"
 url = "http://127.0.0.1:11434"
 models = ["qwen2.5:7b", "gemma2:9b"]
+slots = 4          # as OLLAMA_NUM_PARALLEL of the server
 """
 
 

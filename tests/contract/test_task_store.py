@@ -375,21 +375,6 @@ def test_cancelled_task_refuses_its_worker(store: Store) -> None:
     assert store.retry(at(12), error_class=ErrorClass.CANCELLED) == 2
 
 
-def test_waiting_counts_by_model_and_freshness(store: Store) -> None:
-    store.submit(submission(), drafts("a", "b", "c", "d"), at(0))
-    store.submit(submission(digest=OTHER, debate="salaries"), drafts("a"), at(0))
-    run_id = begin(store)
-    store.record(spoken(claim_one(store, run_id)), at(3))
-    store.fail(failed(claim_one(store, run_id), retry_at=at(50)), at(3))
-    claim_one(store, run_id)
-
-    found = [(row.model, row.fresh, row.ready, row.later, row.next_at) for row in store.waiting([DIGEST], at(49))]
-
-    assert found == [("gemma", False, 1, 0, None), ("qwen", True, 1, 1, at(50))]
-    assert [row.ready for row in store.waiting([DIGEST], at(50))] == [1, 2]
-    assert len(store.waiting([DIGEST, OTHER], at(50))) == 3
-
-
 def test_failed_batch_undoes_all_verbs(store: Store) -> None:
     store.submit(submission(), drafts("a"), at(0))
     run_id = begin(store)

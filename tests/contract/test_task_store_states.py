@@ -40,6 +40,8 @@ STEPS = st.sampled_from([FIRST, SECOND, LAST])
 KEYS = st.lists(st.sampled_from("abcde"), max_size=6)
 DIGESTS = st.sampled_from([DIGEST, OTHER])
 PICKS = st.integers(0, 30)
+FLAGS = st.tuples(st.booleans(), st.booleans())
+HOMES = st.sampled_from(["", ENDPOINT, "http://elsewhere"])
 
 
 class Undone(Exception):  # noqa: N818 - thrown to leave a batch, not an error
@@ -91,8 +93,9 @@ class BothStores(RuleBasedStateMachine):
     def supersede(self, digest: Any) -> None:
         self.both(lambda store: store.supersede("jobs", digest, FIRST, at(self.clock)))
 
-    @rule(pick=PICKS, digest=DIGESTS, step=STEPS, limit=st.integers(1, 3), mine=st.booleans(), agreed=st.booleans())
-    def claim(self, pick: int, digest: Any, step: Step, limit: int, mine: bool, agreed: bool) -> None:
+    @rule(pick=PICKS, digest=DIGESTS, step=STEPS, limit=st.integers(1, 3), flags=FLAGS, home=HOMES)
+    def claim(self, pick: int, digest: Any, step: Step, limit: int, flags: tuple[bool, bool], home: str) -> None:
+        mine, agreed = flags
         version = self.memory.resident(ENDPOINT, at(self.clock)).version
         wanted = request(
             self.runs[pick % len(self.runs)],
@@ -101,6 +104,7 @@ class BothStores(RuleBasedStateMachine):
             fresh=step == FIRST,
             limit=limit,
             mine=mine,
+            home="" if step == FIRST else home,
             resident=version if agreed else None,
             now=at(self.clock),
             leased_until=at(self.clock + 60),
@@ -108,13 +112,13 @@ class BothStores(RuleBasedStateMachine):
         self.claims += self.both(lambda store: store.claim(wanted))
 
     @precondition(lambda self: self.claims)
-    @rule(pick=PICKS, hold=st.booleans(), lost=st.booleans())
-    def record(self, pick: int, hold: bool, lost: bool) -> None:
+    @rule(pick=PICKS, hold=st.booleans(), lost=st.booleans(), home=HOMES)
+    def record(self, pick: int, hold: bool, lost: bool, home: str) -> None:
         claim = self.claims[-1 - pick % len(self.claims)]
         step = claim.step if lost else self.step_now(claim)
         after = THEN.get(step)
         sequel: dict[str, Any] = {"then": after, "hold": hold} if after else {"verdict": VERDICT}
-        self.both(lambda store: store.record(spoken(claim, turn=turn(step), **sequel), at(self.clock)))
+        self.both(lambda store: store.record(spoken(claim, turn=turn(step), home=home, **sequel), at(self.clock)))
 
     @precondition(lambda self: self.claims)
     @rule(pick=PICKS, wait=st.none() | st.integers(0, 50), counted=st.booleans(), kind=st.sampled_from(ErrorClass))
@@ -129,6 +133,10 @@ class BothStores(RuleBasedStateMachine):
     def release(self, pick: int) -> None:
         claim = self.claims[-1 - pick % len(self.claims)]
         self.both(lambda store: store.release(claim.task_id, claim.token, at(self.clock)))
+
+    @rule(homes=st.lists(HOMES, max_size=2))
+    def leave(self, homes: list[str]) -> None:
+        self.both(lambda store: store.leave(homes, at(self.clock)))
 
     @rule(pick=PICKS)
     def renew(self, pick: int) -> None:
@@ -175,6 +183,7 @@ class BothStores(RuleBasedStateMachine):
             try:
                 with store.batch():
                     store.cancel(at(self.clock))
+                    store.leave([], at(self.clock))
                     store.submit(submission(digest=digest, update=True), drafts(*keys, undone=1), at(self.clock))
                     raise Undone
             except Undone:
@@ -183,7 +192,7 @@ class BothStores(RuleBasedStateMachine):
     @invariant()
     def both_are_the_same(self) -> None:
         self.both(lambda store: list(store.tasks()))
-        self.both(lambda store: store.waiting([DIGEST, OTHER], at(self.clock)))
+        self.both(lambda store: [store.waiting([DIGEST, OTHER], at(self.clock), run) for run in (None, *self.runs)])
         self.both(lambda store: store.resident(ENDPOINT, at(self.clock)))
         self.both(lambda store: (store.running(), store.leased(ENDPOINT)))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.app.casting import cast_models
 from orchestrator.app.clock import SystemClock
 from orchestrator.app.lanes import open_lane, preflight
+from orchestrator.app.planning import outlook
 from orchestrator.app.running import run_settings
 from orchestrator.app.submitting import SubmitRequest, submit
 from orchestrator.app.workplace import Workplace, open_workplace
@@ -37,10 +38,11 @@ def workplace(home: Path, models: dict[str, str], settings: str, records: int = 
 async def run_here(place: Workplace, **changes: Any) -> RunEnd:
     """What `process-pending` does, without a loop, signals or lock file of its own."""
     debates = place.debates("posting")
-    lanes = [open_lane(place.config, casting) for casting in cast_models(place.config, debates)]
+    told = await asyncio.to_thread(outlook, place, debates)
+    lanes = [open_lane(place.config, working) for working in told.workings]
     try:
         for lane in lanes:
-            await preflight(lane)
+            await preflight(lane.endpoint, lane.models)
         with place.store() as store:
             return await run(store, SystemClock(), replace(run_settings(place, debates, lanes, ""), **changes))
     finally:

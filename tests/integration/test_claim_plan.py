@@ -1,7 +1,8 @@
-"""A claim costs the same in a small table and in a large one: shown by its plan and by counting SQLite's steps."""
+"""What a run asks all the time costs little in a large table: shown by plans and by counting SQLite's steps."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.claims import CLAIMS
+from orchestrator.store.claims import CLAIMS, LEAVE
 from orchestrator.store.codec import time_text
+from orchestrator.store.engine import Statement
+from orchestrator.store.listing import WAITING
+from orchestrator.store.questions import WAITING_STEPS
 from tests.store_rows import DIGEST, ENDPOINT, FIRST, at, empty_database
 
 SMALL, LARGE = 1_000, 100_000
@@ -19,6 +23,9 @@ VALUES: dict[str, Any] = {
     "digest_is": DIGEST,
     "model_is": FIRST.model,
     "fresh_is": 1,
+    "home_is": "",
+    "homes": "[]",
+    "digests": json.dumps([DIGEST]),
     "at": time_text(at(0)),
     "run": 1,
     "at_endpoint": ENDPOINT,
@@ -50,6 +57,10 @@ def filled(path: Path, tasks: int) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def plan_of(connection: sqlite3.Connection, statement: Statement) -> list[str]:
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.bind(VALUES))]
+
+
 def steps(connection: sqlite3.Connection, mine: bool, agreed: bool) -> int:
     """Instructions of SQLite's virtual machine that one claim takes."""
     counted = 0
@@ -72,10 +83,10 @@ def test_claim_walks_its_partial_index(tmp_path: Path, mine: bool, agreed: bool)
     claim = CLAIMS[mine, agreed]
 
     with filled(tmp_path / "tasks.db", SMALL) as connection:
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {claim.sql}", claim.bind(VALUES))]
+        plan = plan_of(connection, claim)
 
     index = "tasks_claim_mine (run_id=? AND digest=?" if mine else "tasks_claim (digest=?"
-    assert f"SEARCH ready USING INDEX {index} AND next_model=? AND fresh=?)" in plan
+    assert f"SEARCH ready USING INDEX {index} AND next_model=? AND fresh=? AND home=?)" in plan
     assert not [line for line in plan if "TEMP B-TREE" in line or line.startswith("SCAN tasks")]
 
 
@@ -85,3 +96,21 @@ def test_claim_costs_the_same_in_large_tables(tmp_path: Path) -> None:
 
     for few, many in counted.values():
         assert 0 < many <= few * 1.1
+
+
+@pytest.mark.parametrize("question", [WAITING[False][0], Statement(WAITING_STEPS)])
+def test_waiting_turns_are_counted_without_rows(tmp_path: Path, question: Statement) -> None:
+    with filled(tmp_path / "tasks.db", SMALL) as connection:
+        plan = plan_of(connection, question)
+        counted = [row[-1] for row in connection.execute(question.sql, question.bind(VALUES))]
+
+    assert any(line.split(" tasks USING ")[-1].startswith("COVERING INDEX tasks_status") for line in plan)
+    assert not [line for line in plan if "TEMP B-TREE" in line]
+    assert counted == [SMALL]
+
+
+def test_leaving_walks_homes_only(tmp_path: Path) -> None:
+    with filled(tmp_path / "tasks.db", SMALL) as connection:
+        plan = plan_of(connection, LEAVE)
+
+    assert "SEARCH tasks USING INDEX tasks_home (home>?)" in plan

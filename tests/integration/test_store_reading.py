@@ -15,7 +15,7 @@ from orchestrator.errors import ErrorClass, StoreError
 from orchestrator.store.engine import Statement, Writer, reader_engine
 from orchestrator.store.reading import Reading
 from orchestrator.store.reading_rows import FailureCount, RoleCount, StatusCount
-from orchestrator.store.tables import runs
+from orchestrator.store.run_tables import runs
 from orchestrator.store.tasks import SqlTaskStore
 from tests.store_rows import (
     DIGEST,

@@ -59,7 +59,8 @@ def test_flag_of_zero_is_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", GENERAL)
 def test_environment_may_set_each_key(tmp_path: Path, environment: pytest.MonkeyPatch, name: str) -> None:
-    value = {"database": "other.db", "synchronous": "NORMAL", "longest_line": "2048"}.get(name, "64")
+    values = {"database": "other.db", "synchronous": "NORMAL", "longest_line": "2048", "order": "waves"}
+    value = values.get(name, "64")
     environment.setenv(PREFIX + name.upper(), value)
 
     assert str(getattr(read(tmp_path).settings, name)).removesuffix(".0") == value
@@ -83,8 +84,11 @@ def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
             "[endpoints.x]\nbackend = 'rehearsal'\nmax_wokers = 2",
             "endpoints.x.max_wokers: there is no such key; did you mean max_workers?",
         ),
-        ("max_workers = 0", "max_workers: Input should be greater than or equal to 1"),
-        ("max_workers = 'many'", "max_workers: Input should be a valid integer"),
+        ("max_attempts = 0", "max_attempts: Input should be greater than or equal to 1"),
+        ("max_attempts = 'many'", "max_attempts: Input should be a valid integer"),
+        ("order = 'width'", "order: Input should be 'auto', 'waves' or 'depth'"),
+        ("max_workers = true", "max_workers: must be auto or a whole number"),
+        ("wave_size = false", "wave_size: must be auto or a whole number"),
         ("synchronous = 'OFF'", "synchronous: Input should be 'FULL' or 'NORMAL'"),
         ("lease_s = 0.5", "lease_s: Input should be greater than or equal to 1"),
         ("endpoints = 3", "endpoints: Input should be a valid dictionary"),
@@ -101,8 +105,8 @@ def test_wrong_file_names_its_key(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_all_wrong_keys_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"max_workers: .*; .*lease_s: .*; .*colour: "):
-        read(tmp_path, "max_workers = 0\nlease_s = 0\ncolour = 2")
+    with pytest.raises(ConfigError, match=r"max_attempts: .*; .*lease_s: .*; .*colour: "):
+        read(tmp_path, "max_attempts = 0\nlease_s = 0\ncolour = 2")
 
 
 def test_other_encoding_is_refused(tmp_path: Path) -> None:
@@ -113,17 +117,55 @@ def test_other_encoding_is_refused(tmp_path: Path) -> None:
 
 
 def test_wrong_variable_names_its_source(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("ORCHESTRATE_MAX_WORKERS", "four")
+    environment.setenv("ORCHESTRATE_MAX_ATTEMPTS", "four")
 
-    with pytest.raises(ConfigError, match=r"^the environment: max_workers: Input should be a valid integer"):
-        read(tmp_path, "max_workers = 2")
+    with pytest.raises(ConfigError, match=r"^the environment: max_attempts: Input should be a valid integer"):
+        read(tmp_path, "max_attempts = 2")
 
 
 def test_wrong_flag_names_its_source(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("ORCHESTRATE_MAX_WORKERS", "4")
+    environment.setenv("ORCHESTRATE_MAX_ATTEMPTS", "4")
 
-    with pytest.raises(ConfigError, match=r"^a flag: max_workers: Input should be less than or equal to 4096"):
-        read(tmp_path, "max_workers = 2", max_workers=5000)
+    with pytest.raises(ConfigError, match=r"^a flag: max_attempts: Input should be less than or equal to 100"):
+        read(tmp_path, "max_attempts = 2", max_attempts=5000)
+
+
+@pytest.mark.parametrize("name", ["max_workers", "wave_size"])
+@pytest.mark.parametrize(("value", "expected"), [("auto", "auto"), ("7", 7)])
+def test_number_or_auto_comes_from_anywhere(
+    tmp_path: Path, environment: pytest.MonkeyPatch, name: str, value: str, expected: int | str
+) -> None:
+    in_file = read(tmp_path, f"{name} = {expected!r}").settings
+    in_flag = read(tmp_path, f"{name} = 3", **{name: value}).settings
+    environment.setenv(PREFIX + name.upper(), value)
+    in_environment = read(tmp_path, f"{name} = 3").settings
+
+    assert {getattr(settings, name) for settings in (in_file, in_flag, in_environment)} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "most"),
+    [
+        ("max_workers", "0", 4096),
+        ("max_workers", "4097", 4096),
+        ("max_workers", "many", 4096),
+        ("wave_size", "0", 1000000),
+        ("wave_size", "1000001", 1000000),
+        ("wave_size", "1.5", 1000000),
+    ],
+)
+def test_neither_number_nor_auto_is_refused(
+    tmp_path: Path, environment: pytest.MonkeyPatch, name: str, value: str, most: int
+) -> None:
+    environment.setenv(PREFIX + name.upper(), value)
+
+    with pytest.raises(ConfigError, match=f"^the environment: {name}: must be auto or .* from 1 to {most}, not"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("order", ["auto", "waves", "depth"])
+def test_order_comes_from_file(tmp_path: Path, order: str) -> None:
+    assert read(tmp_path, f"order = '{order}'").settings.order == order
 
 
 @pytest.mark.parametrize(
@@ -221,11 +263,28 @@ def test_empty_key_file_is_named(tmp_path: Path) -> None:
         ({"backend": "ollama", "url": "http://h", "keep_alive": "soon"}, "keep_alive"),
         ({"backend": "rehearsal", "holds": -1}, "holds"),
         ({"backend": "rehearsal", "max_workers": 5000}, "max_workers"),
+        ({"backend": "rehearsal", "max_workers": -1}, "max_workers"),
+        ({"backend": "rehearsal", "slots": 5000}, "slots"),
+        ({"backend": "rehearsal", "weight": 0}, "weight"),
+        ({"backend": "rehearsal", "weight": 1001}, "weight"),
+        ({"backend": "ollama", "url": "http://h", "holds_gib": -1}, "holds_gib"),
+        ({"backend": "vllm", "url": "http://h", "holds_gib": 8}, "holds_gib: a server of backend vllm does not tell"),
+        ({"backend": "rehearsal", "holds_gib": 8}, "holds_gib: a server of backend rehearsal does not tell"),
     ],
 )
 def test_endpoint_that_cannot_work_is_refused(values: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         EndpointSettings.model_validate(values)
+
+
+def test_endpoint_has_settings_of_its_own(tmp_path: Path) -> None:
+    text = "[endpoints.{0}]\nbackend = 'rehearsal'\nmax_workers = {1}\nslots = {2}\nweight = {3}\n"
+
+    settings = read(tmp_path, text.format("one", 6, 4, 0.5) + text.format("two", "'auto'", 0, 2)).settings
+
+    found = [(each.max_workers, each.slots, each.weight) for each in settings.endpoints.values()]
+    assert found == [(6, 4, 0.5), ("auto", 0, 2)]
+    assert EndpointSettings(backend="rehearsal").weight == 1
 
 
 @pytest.mark.parametrize("keep_alive", ["30m", "2h", "90s", "-1m", "1.5h", "500ms"])
@@ -244,6 +303,9 @@ def test_spans_of_keep_alive_are_taken(keep_alive: str) -> None:
         ({"backend": "vllm", "url": "http://h"}, None),
         ({"backend": "rehearsal"}, None),
         ({"backend": "rehearsal", "holds": 1}, 1),
+        ({"backend": "ollama", "url": "http://h", "holds_gib": 8}, None),
+        ({"backend": "llamacpp", "gguf": {"m": "m.gguf"}, "holds_gib": 8.5}, None),
+        ({"backend": "ollama", "url": "http://h", "holds_gib": 8, "holds": 2}, 2),
     ],
 )
 def test_backend_decides_how_many_it_holds(values: dict[str, Any], holds: int | None) -> None:
@@ -283,3 +345,8 @@ def test_uncommented_examples_are_endpoints(tmp_path: Path) -> None:
     endpoints = read(tmp_path, text).settings.endpoints
 
     assert [endpoint.backend for endpoint in endpoints.values()] == ["ollama", "vllm", "llamacpp"]
+
+
+def test_endpoint_refuses_a_truth_value() -> None:
+    with pytest.raises(ValidationError):
+        EndpointSettings.model_validate({"backend": "rehearsal", "max_workers": True})

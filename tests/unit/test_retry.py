@@ -21,7 +21,7 @@ def again(delay_s: float) -> Decision:
         (ErrorClass.REFUSAL, again(0.0), GIVEN_UP),
         (ErrorClass.OVERFLOW, GIVEN_UP, GIVEN_UP),
         (ErrorClass.DETERMINISTIC, GIVEN_UP, GIVEN_UP),
-        (ErrorClass.CAPACITY, *[Decision(delay_s=5.0, counted=False, pause=True)] * 2),
+        (ErrorClass.CAPACITY, *[Decision(delay_s=5.0, counted=False, crowded=True)] * 2),
         (ErrorClass.CONFIGURATION, *[Decision(delay_s=0.0, counted=False, stop=True)] * 2),
         (ErrorClass.CANCELLED, *[Decision(delay_s=0.0, counted=False)] * 2),
     ],

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +27,7 @@ from orchestrator.errors import (
     StoreError,
     TransientError,
 )
+from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Message, Reply, Request, Sampling
 
 PAYLOAD = {"id": "1", "role_title": "Museum registrar", "role": "Keep the loans.", "cv": "I kept 9,000 loans."}
@@ -67,6 +68,12 @@ class ScriptedEndpoint:
 
     async def loaded(self) -> frozenset[str]:
         return frozenset()
+
+    async def files(self) -> Mapping[str, ModelFile]:
+        raise AssertionError("a visit never asks for files")
+
+    async def pressure(self) -> Pressure | None:
+        raise AssertionError("a visit never asks how busy it is")
 
     async def load(self, model: str, sampling: Sampling) -> None:
         raise AssertionError("a visit never loads")
@@ -186,6 +193,49 @@ async def test_only_judge_gives_the_verdict() -> None:
     assert [spoken.verdict for spoken in room.spoken] == [None, None, Verdict(score=0, label="poor")]
     assert [spoken.then.role if spoken.then else None for spoken in room.spoken] == [Role.CRITIC, Role.JUDGE, None]
     assert [spoken.hold for spoken in room.spoken] == [True, True, False]
+
+
+async def test_seat_is_taken_around_turns() -> None:
+    room = Room(*WHOLE)
+    room.loaded = {"m-advocate", "m-critic"}
+
+    async def sit(task_id: TaskId) -> bool:
+        room.events.append(("sat", str(task_id)))
+        return True
+
+    floor = replace(room.floor(), sit=sit, rise=lambda task_id, on: room.events.append(("rose", f"{task_id} {on}")))
+    await hold_debate(GRAPH, begin(claim(at=room.debate.first)), floor)
+
+    said_by = [("m-advocate", "advocate", True), ("m-critic", "critic", False)]
+    assert room.events == [
+        event
+        for model, role, on in said_by
+        for event in (("sat", "7"), ("asked", model), ("rose", f"7 {on}"), ("recorded", role))
+    ]
+
+
+async def test_visit_without_seat_stays_unspoken() -> None:
+    room = Room(*WHOLE)
+
+    async def sit(_task_id: TaskId) -> bool:
+        return len(room.spoken) < 1
+
+    visit = await hold_debate(GRAPH, begin(claim(at=room.debate.first)), replace(room.floor(), sit=sit))
+
+    assert visit.ending is Ending.UNSPOKEN
+    assert [turn.role for turn in visit.turns] == [Role.ADVOCATE]
+    assert room.events == [("asked", "m-advocate"), ("recorded", "advocate")]
+
+
+async def test_next_turn_gets_its_home() -> None:
+    room = Room(*WHOLE)
+
+    def home(step: Step, turns: tuple[Turn, ...]) -> str:
+        return f"{step.role} after {len(turns)}"
+
+    await hold_debate(GRAPH, begin(claim(at=room.debate.first)), replace(room.floor(), home=home))
+
+    assert [spoken.home for spoken in room.spoken] == ["critic after 1", "judge after 2", ""]
 
 
 async def test_recorded_turn_says_where_from() -> None:
