@@ -90,20 +90,22 @@ async def _gauges(address: str) -> dict[str, list[float]] | None:
     """Requests that run and that wait, for each engine behind an address; None if it does not tell."""
     found: dict[str, list[float]] = {"running": [], "waiting": []}
     # Metrics are text and need no key: the wire brings JSON, and would send one.
-    timeout, read = aiohttp.ClientTimeout(total=_METRICS_S), 0
+    timeout, body = aiohttp.ClientTimeout(total=_METRICS_S), bytearray()
     async with (
         aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
         session.get(address, allow_redirects=False) as response,
     ):
         if response.status >= 500:
             raise OSError(f"{address} answered {response.status}")
-        async for line in response.content:
-            name, _, rest = line.decode("utf-8", "replace").replace("{", " ", 1).partition(" ")
-            if name in _GAUGES and response.status == 200:
-                found[_GAUGES[name]].append(float(rest.rpartition("}")[2].split()[0]))
-            read += len(line)
-            if read > _LONGEST_METRICS:
-                break
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _LONGEST_METRICS:
+                raise ValueError(f"{address} is too long")
+        lines = body.decode("utf-8", "replace").splitlines() if response.status == 200 else []
+    for line in lines:
+        name, _, rest = line.replace("{", " ", 1).partition(" ")
+        if name in _GAUGES:
+            found[_GAUGES[name]].append(float(rest.rpartition("}")[2].split()[0]))
     return found if found["running"] and found["waiting"] else None
 
 

@@ -42,6 +42,7 @@ class Lane:
         self._look_again = False
         self._paused = False  # until the endpoint answers again
         self._outages = 0  # since the last turn that went well
+        self._over = False
         self._wake = asyncio.Event()
         run.wakers[self._endpoint.name] = self._look
 
@@ -69,6 +70,7 @@ class Lane:
                 visit.cancel()
             await asyncio.gather(*self._visits, return_exceptions=True)
         finally:
+            self._over = True
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
 
@@ -244,7 +246,7 @@ class Lane:
 
     async def _listen(self) -> None:
         """Ask the server how many requests wait there, while how many to send is still to be found."""
-        while self._settings.workers is None:
+        while self._settings.workers is None and not self._over:
             await self._run.clock.sleep(_LISTEN_S)
             if self._visits and not self._paused:
                 pressure = await self._endpoint.pressure()
