@@ -24,6 +24,7 @@ def open_lane(config: Config, working: Working) -> LaneSettings:
         room=working.room,
         workers=working.workers,
         slots=working.slots,
+        first=working.first,
         waves=waves,
         wave_size=working.wave_size or 1,
     )

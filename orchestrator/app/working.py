@@ -26,6 +26,7 @@ class Working:
         room: what it can hold at once; None if all of its models fit.
         workers: turns in flight; None to find out while running.
         slots: turns it works on at once for one model; None if nobody said.
+        first: turns in flight to begin with, where how many is found while running; None if nothing is known.
         wave_size: tasks in a wave; None where there are no waves.
         why: what decided the order, for people.
     """
@@ -34,6 +35,7 @@ class Working:
     room: Room | None
     workers: int | None
     slots: int | None
+    first: int | None
     wave_size: int | None
     why: str
 

@@ -34,6 +34,7 @@ class LaneSettings:
         room: what it can hold at once; None if all of these models fit, and nothing has to be agreed between runs.
         workers: turns in flight; None to find out while running.
         slots: turns the server works on at once for one model; None if nobody said.
+        first: turns in flight to begin with, where their number is found while running; None if nothing is known.
         waves: begin tasks in waves of `wave_size`, each finished before the next; else as seats get free.
     """
 
@@ -42,6 +43,7 @@ class LaneSettings:
     room: Room | None
     workers: int | None
     slots: int | None = None
+    first: int | None = None
     waves: bool = False
     wave_size: int = 64
 

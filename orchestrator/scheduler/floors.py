@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.debate.steps import Floor
 from orchestrator.domain import Backend, Claim, Digest, Spoken, Step, TaskId, Turn, Usage
 from orchestrator.ports import Message
@@ -13,7 +15,7 @@ from orchestrator.scheduler.seats import Seats
 from orchestrator.scheduler.visits import record
 from orchestrator.scheduler.window import Heard, Window
 
-_MOST = 4096
+_MOST = 256  # what vLLM works on at once by default; `slots` says more
 _FIRST = {Backend.VLLM: 16}
 
 
@@ -94,10 +96,13 @@ class Floors:
     async def _record(self, spoken: Spoken) -> bool:
         turn, task_id = spoken.turn, spoken.task_id
         self._meter.spoke(task_id, turn)
-        if self._settings.workers is None:
-            # It is this turn's own number that counts, and it has risen already.
-            in_flight, now = self._meter.in_flight + 1, self._run.clock.monotonic()
-            self.window.heard(heard(turn, self._expected.get(task_id)), in_flight=in_flight, now=now)
+        # It is this turn's own number that counts, and it has risen already.
+        in_flight, now = self._meter.in_flight + 1, self._run.clock.monotonic()
+        told = heard(turn, self._expected.get(task_id))
+        if self._settings.workers is not None:
+            # What was asked for stays: a refusal lowers it for a while, nothing else does.
+            told = replace(told, expected=None, cached_tokens=None, queued_s=None)
+        self.window.heard(told, in_flight=in_flight, now=now)
         return await record(self._run, spoken, self.breaker)
 
 
@@ -133,10 +138,11 @@ def window(settings: LaneSettings) -> Window:
     """How many turns may be in flight: what was asked for, what the slots allow, or what is found while running."""
     if settings.workers is not None:
         return Window(first=settings.workers, most=settings.workers, slots=settings.workers)
+    first = max(settings.first or 1, _FIRST.get(settings.endpoint.backend, 2))
     if settings.slots is None:
-        return Window(first=_FIRST.get(settings.endpoint.backend, 2), most=_MOST)
+        return Window(first=first, most=_MOST)
     if settings.endpoint.backend is Backend.VLLM:
         # Its slots are requests, and its cache is often smaller than what so many requests would need.
-        return Window(first=min(_FIRST[Backend.VLLM], settings.slots), most=settings.slots)
+        return Window(first=min(first, settings.slots), most=settings.slots)
     slots = settings.slots * (len(settings.models) if settings.room is None else 1)
     return Window(first=slots, most=slots, slots=slots)

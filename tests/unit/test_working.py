@@ -124,7 +124,7 @@ def test_turns_in_flight_follow_settings(
 def test_in_flight_is_known_beforehand(
     casting: Casting, room: Room | None, workers: int | None, slots: int | None, in_flight: int | None
 ) -> None:
-    working = Working(casting=casting, room=room, workers=workers, slots=slots, wave_size=None, why="")
+    working = Working(casting=casting, room=room, workers=workers, slots=slots, first=None, wave_size=None, why="")
 
     assert working.in_flight == in_flight
 
