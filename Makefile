@@ -21,10 +21,13 @@ lint: $(READY)  ## style, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## measure what docs/explanation/performance.md says
+bench: $(READY)  ## measure what docs/explanation/performance.md says (half an hour)
 	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.whole_way
+	$(BIN)/python -m benchmarks.two_processes
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.closed_loop
+	$(BIN)/python -m benchmarks.comparison --docs
 
 docs: $(READY)  ## write the generated parts of docs/ again
 	$(BIN)/python -m scripts.generate_docs
