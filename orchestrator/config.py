@@ -19,10 +19,13 @@ def _up_to(most: int, least: int = 1) -> BeforeValidator:
     def check(value: object) -> object:
         if value == "auto":
             return value
-        number = value if isinstance(value, int | str) and not isinstance(value, bool) else ""
-        if not str(number).strip().lstrip("-").isdigit() or not least <= int(number) <= most:
+        try:
+            number = int(str(value))
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
             raise ValueError(f"must be auto or a whole number from {least} to {most}, not {value!r}")
-        return int(number)
+        return number
 
     return BeforeValidator(check)
 
@@ -57,15 +60,21 @@ class EndpointSettings(BaseModel):
         description='llamacpp only: model names and their files, { "small" = "models/small.gguf" }',
     )
     holds: int = Field(
-        default=0, ge=0, description="models it can hold at once; 0 means 1 for ollama and llamacpp, all for the others"
+        default=0,
+        strict=True,
+        ge=0,
+        description="models it can hold at once; 0 means 1 for ollama and llamacpp, all for the others",
     )
     holds_gib: float = Field(
         default=0,
+        strict=True,
+        allow_inf_nan=False,
         ge=0,
         description="GiB of models it can hold at once, by the sizes the server tells; 0 means no limit but `holds`",
     )
     slots: int = Field(
         default=0,
+        strict=True,
         ge=0,
         le=4096,
         description="turns it works on at once for one model, as OLLAMA_NUM_PARALLEL or --max-num-seqs; 0 means that "
@@ -76,6 +85,8 @@ class EndpointSettings(BaseModel):
     )
     weight: float = Field(
         default=1,
+        strict=True,
+        allow_inf_nan=False,
         gt=0,
         le=1000,
         description="its share of the work beside other endpoints with its models: multiplies its wave and the general "

@@ -16,6 +16,7 @@ OrchestrateError             said in one line, with what to do next; exit 1
     ├── RefusalError         the model declined to answer
     ├── DeterministicError   the same call will fail again: 400, or a 500 that names an option
     └── SetupError           unknown model, bad key, wrong address: nothing works until somebody mends it
+        └── UnreachableError  it did not answer when it was asked before the first record
 """
 
 from __future__ import annotations
@@ -134,3 +135,7 @@ class SetupError(EndpointError):
     """Unknown model, bad key or wrong address: nothing works until somebody mends it."""
 
     kind = ErrorClass.CONFIGURATION
+
+
+class UnreachableError(SetupError):
+    """An endpoint did not answer when it was asked before the first record."""

@@ -18,6 +18,7 @@ from orchestrator.scheduler.meter import options
 from orchestrator.scheduler.rehearse import Part, Spell, rehearse
 from orchestrator.store.reading_rows import MeasuredLoads, MeasuredTurns
 
+_ENOUGH = 100  # turns, until the number in flight that a run found is believed
 _UNKNOWN = 4  # turns in flight to reckon with while nobody knows
 
 
@@ -59,6 +60,11 @@ class Seen:
         return Costs(charges=found, loads=seconds, in_flight=working.in_flight or in_flight or _UNKNOWN)
 
     @property
+    def sure(self) -> bool:
+        """Whether enough was measured to tell how many turns will be in flight; a probe alone shows too few."""
+        return self._working().in_flight is not None or self.costs.turns >= _ENOUGH
+
+    @property
     def speed(self) -> float:
         """Debates a second, as far as they are spoken here; else the weight that was given."""
         chain = [(step.model, step.role) for order in orders(self.debates).values() for step in order]
@@ -77,7 +83,8 @@ class Seen:
             case "waves":
                 return waves.because("waves were asked for")
             case "depth":
-                return depth.because("depth first was asked for")
+                at_once = "" if self.room is None else ", as many at a time as are in flight"
+                return depth.because(f"depth first was asked for{at_once}")
             case "auto":
                 return self._better(waves, depth)
 
@@ -91,6 +98,8 @@ class Seen:
         ours, theirs = better.forecast.seconds, other.forecast.seconds
         if theirs < ours:
             return other.because(f"it costs less here ({theirs:,.0f} s against {ours:,.0f} s)")
+        if round(theirs) == round(ours):
+            return better.because(why)
         return better.because(f"{why} ({ours:,.0f} s against {theirs:,.0f} s)")
 
     def _choice(
@@ -105,9 +114,13 @@ class Seen:
         )
         spells = rehearse(part, orders(self.debates), waiting)
         told = forecast(spells, self.costs, lengths, depth=wave_size is None)
+        if told is not None and not self.sure:
+            told = replace(told, low=0.0)
         # A tenth less than was found before: below the best a little time is lost, above it every prompt.
         first = max(1, round(0.9 * self.costs.in_flight)) if self.costs.charges else None
-        return Choice(working=self._working(wave_size, first), spells=spells, forecast=told, costs=self.costs)
+        return Choice(
+            working=self._working(wave_size, first), spells=spells, forecast=told, costs=self.costs, sure=self.sure
+        )
 
     def _working(self, wave_size: int | None = None, first: int | None = None) -> Working:
         workers, slots = turns_in_flight(self.settings, self.casting)
@@ -149,6 +162,7 @@ class Choice:
     spells: Sequence[Spell]
     forecast: Forecast | None
     costs: Costs
+    sure: bool
 
     def because(self, why: str) -> Choice:
         """The same, with its reason."""

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from orchestrator.app.casting import Casting
 from orchestrator.app.working import Working, turns_in_flight
 from orchestrator.config import Config, EndpointSettings
-from orchestrator.errors import EndpointError, SetupError, TransientError
+from orchestrator.errors import EndpointError, SetupError, TransientError, UnreachableError
 from orchestrator.ports import Endpoint
 from orchestrator.scheduler.context import LaneSettings
 
@@ -81,7 +81,8 @@ async def preflight(endpoint: Endpoint, models: Collection[str]) -> None:
     """Ask an endpoint whether it has the models wanted of it, before the first record is spent on it.
 
     Raises:
-        SetupError: it does not answer, or does not have them; the message lists those it has.
+        UnreachableError: it does not answer.
+        SetupError: it does not have them; the message lists those it has.
     """
     name = endpoint.name
     try:
@@ -89,7 +90,7 @@ async def preflight(endpoint: Endpoint, models: Collection[str]) -> None:
     except SetupError:
         raise
     except TransientError as error:
-        raise SetupError(f"endpoint {name!r}: {error} (is it running? orchestrate doctor tells more)") from error
+        raise UnreachableError(f"endpoint {name!r}: {error} (is it running? orchestrate doctor tells more)") from error
     except EndpointError as error:
         raise SetupError(f"endpoint {name!r}: {error}") from error
     missing = sorted(set(models) - there) if there is not None else []

@@ -14,10 +14,11 @@ from orchestrator.app.casting import Casting, cast_models
 from orchestrator.app.choosing import Choice, Seen
 from orchestrator.app.shares import shares
 from orchestrator.app.tokens import PlannedRole, planned_roles, turns_by_role
+from orchestrator.app.waiting import waiting_turns
 from orchestrator.app.working import Working, orders, room_of
 from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
-from orchestrator.domain import Digest, Role, Waiting
+from orchestrator.domain import Digest, Role
 from orchestrator.errors import EndpointError
 from orchestrator.measures import ModelFile, Prediction
 from orchestrator.scheduler.forecast import length
@@ -125,7 +126,7 @@ def outlook(
     castings = cast_models(workplace.config, debates, endpoint)
     told = asyncio.run(_look(workplace, castings))
     with workplace.reading() as reading:
-        waiting, superseded = _waiting(reading, debates, max_tasks)
+        waiting, superseded = waiting_turns(reading, workplace.config.database, debates, max_tasks)
         turns = turns_by_role(waiting, orders(debates))
         roles = planned_roles(reading, debates, turns, castings)
         known = _known(workplace, reading, debates, castings, told)
@@ -209,55 +210,19 @@ def _endpoint(choice: Choice, castings: int, measured: Collection[str]) -> Plann
 def _rests_on(choice: Choice, measured: bool) -> str:
     if not measured:
         return "nothing measured on this endpoint yet"
-    turns, in_flight = sum(charge.turns for charge in choice.costs.charges.values()), choice.costs.in_flight
+    turns, in_flight = choice.costs.turns, choice.costs.in_flight
     if choice.forecast is None:
         return f"not all of its turns and loads were measured with about {in_flight} in flight"
-    return f"{turns:,} turns with about {in_flight} in flight"
+    more = "" if choice.sure else "; a run finds how many more it can have in flight, and may be much faster"
+    return f"{turns:,} turns with about {in_flight} in flight{more}"
 
 
 def turns_left(workplace: Workplace, name: str | None) -> int:
     """Turns that the pending tasks still need, if nobody ends a debate early. Reads only."""
     debates = workplace.debates(name)
     with workplace.reading() as reading:
-        waiting, _ = _waiting(reading, debates)
+        waiting, _ = waiting_turns(reading, workplace.config.database, debates)
     return sum(turns.total() for turns in turns_by_role(waiting, orders(debates)).values())
-
-
-def _waiting(reading: Reading, debates: Sequence[Debate], max_tasks: int | None = None) -> tuple[list[Waiting], int]:
-    """Pending turns as a run would find them, and how many of them begin again under the present digest."""
-    named = {debate.name: debate for debate in debates}
-    waiting: list[Waiting] = []
-    superseded = 0
-    for each in reading.waiting_steps():
-        debate = named.get(each.debate)
-        if debate is None:
-            continue
-        old = each.digest != debate.digest
-        superseded += each.count if old else 0
-        waiting.append(
-            Waiting(
-                digest=debate.digest,
-                step=debate.first if old else each.step,
-                fresh=old or each.fresh,
-                priority=each.priority,
-                home="" if old else each.home,
-                ready=each.count,
-                later=0,
-                next_at=None,
-            )
-        )
-    return _limited(waiting, max_tasks), superseded
-
-
-def _limited(waiting: Sequence[Waiting], max_tasks: int | None) -> list[Waiting]:
-    if max_tasks is None:
-        return list(waiting)
-    taken, left = [], max_tasks
-    for each in sorted(waiting, key=lambda each: (each.fresh, -each.priority)):
-        if count := min(left, each.ready):
-            taken.append(replace(each, ready=count, later=0))
-            left -= count
-    return taken
 
 
 async def _look(workplace: Workplace, castings: Sequence[Casting]) -> list[_Told]:

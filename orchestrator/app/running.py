@@ -17,7 +17,7 @@ from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import untraced
 from orchestrator.domain import JobDraft, Submission, TaskStatus
-from orchestrator.errors import BusyError, NotFoundError
+from orchestrator.errors import BusyError, NotFoundError, UnreachableError
 from orchestrator.ports import RunStart, TaskStore
 from orchestrator.scheduler.context import LaneSettings, Watch
 from orchestrator.scheduler.liveness import alive, dead, dry_lock, speaking
@@ -133,8 +133,18 @@ async def _run(store: TaskStore, settings: RunSettings) -> RunEnd:
         stack.enter_context(untraced())
         for lane in settings.lanes:
             stack.push_async_callback(lane.endpoint.close)
-            await preflight(lane.endpoint, lane.models)
+            try:
+                await preflight(lane.endpoint, lane.models)
+            except UnreachableError:
+                # Its lane waits for it, and the others do its work meanwhile.
+                if not _others_serve(lane, settings.lanes):
+                    raise
         return await run(store, SystemClock(), settings)
+
+
+def _others_serve(lane: LaneSettings, lanes: Sequence[LaneSettings]) -> bool:
+    others = {model for other in lanes if other is not lane for model in other.models}
+    return lane.models.keys() <= others
 
 
 def settle() -> None:

@@ -78,7 +78,7 @@ def turns_in_flight(settings: Settings, casting: Casting) -> tuple[int | None, i
     asked = own.max_workers or settings.max_workers
     workers = None if asked == "auto" else asked
     if workers is not None and not own.max_workers:
-        workers = max(1, round(workers * own.weight))
+        workers = min(4096, max(1, round(workers * own.weight)))
     slots = own.slots or _SLOTS.get(own.backend)
     if own.backend == "llamacpp" and workers is not None and not own.slots:
         slots = workers

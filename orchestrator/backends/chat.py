@@ -21,6 +21,8 @@ from orchestrator.ports import Message, Reply, Request
 _LANGCHAIN: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 _WIRE = {"system": "system", "human": "user", "ai": "assistant"}
 
+_MOST_TOKENS = 2**31
+
 Made = tuple[BaseChatModel, dict[str, Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,8 +34,8 @@ def signed(function: Function) -> Function:
 
 
 def tokens(value: object) -> int | None:
-    """A count as a server gave it; None for anything that is no count."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A count as a server gave it; None for anything that is no count, or more than any model reads."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS else None
 
 
 def seconds(value: object, unit: float) -> float | None:

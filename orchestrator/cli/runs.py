@@ -173,7 +173,7 @@ def _say_end(end: RunEnd, remaining: int, comparisons: Sequence[Comparison]) -> 
     if end.error is not None:
         print(f"orchestrate: stopped: {end.error}", file=sys.stderr)
     if remaining:
-        print(f"  {remaining} tasks are left; the same command goes on: orchestrate process-pending")
+        print(f"  {counted(remaining, 'task')} left; the same command goes on: orchestrate process-pending")
     if tally.failed:
         print("  see what failed: orchestrate errors")
 

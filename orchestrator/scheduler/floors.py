@@ -95,7 +95,6 @@ class Floors:
 
     async def _record(self, spoken: Spoken) -> bool:
         turn, task_id = spoken.turn, spoken.task_id
-        self._meter.spoke(task_id, turn)
         # It is this turn's own number that counts, and it has risen already.
         in_flight, now = self._meter.in_flight + 1, self._run.clock.monotonic()
         told = heard(turn, self._expected.get(task_id))
@@ -103,7 +102,10 @@ class Floors:
             # What was asked for stays: a refusal lowers it for a while, nothing else does.
             told = replace(told, expected=None, cached_tokens=None, queued_s=None)
         self.window.heard(told, in_flight=in_flight, now=now)
-        return await record(self._run, spoken, self.breaker)
+        kept = await record(self._run, spoken, self.breaker)
+        if kept:
+            self._meter.spoke(task_id, turn)
+        return kept
 
 
 def heard(turn: Turn, expected: int | None) -> Heard:

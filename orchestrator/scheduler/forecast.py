@@ -47,6 +47,11 @@ class Costs:
     loads: Mapping[str, float]
     in_flight: int
 
+    @property
+    def turns(self) -> int:
+        """Turns that the charges rest on."""
+        return sum(charge.turns for charge in self.charges.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:

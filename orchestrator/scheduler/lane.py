@@ -76,6 +76,8 @@ class Lane:
 
     async def _loop(self, lanes: Sequence[Lane]) -> None:
         while not self._run.halt:
+            # Whoever looks for work may find some: no other lane may take this one for idle meanwhile.
+            self.resting = False
             if self._paused:
                 if not await self._wait_for_endpoint(lanes):
                     return

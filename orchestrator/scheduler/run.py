@@ -80,8 +80,8 @@ async def run(store: TaskStore, clock: Clock, settings: RunSettings) -> RunEnd:
         status = _status(context)
         reason = str(context.error or "")
         turns, loads = await _measured(settings, lanes)
-        await commits.do(lambda store: store.keep_rates(run_id, turns, loads, clock.now()))
         await commits.do(lambda store: store.end_run(run_id, status, clock.now(), reason))
+        await commits.do(lambda store: store.keep_rates(run_id, turns, loads, clock.now()))
         return RunEnd(
             run_id=run_id, status=status, tally=tally, error=context.error, turn_rates=turns, load_rates=loads
         )

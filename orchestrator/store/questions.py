@@ -223,6 +223,12 @@ WAITING_STEPS = (
     .where(unindexed(tasks.c.status) == constant(TaskStatus.PENDING))
     .group_by(*_INDEXED)
 )
+HELD_STEPS = (
+    select(tasks.c.run_id, runs.c.lock, *_INDEXED, func.count().label("tasks"))
+    .join(runs, runs.c.id == tasks.c.run_id)
+    .where(tasks.c.status == constant(TaskStatus.LEASED))
+    .group_by(tasks.c.run_id, *_INDEXED)
+)
 RESIDENTS = select(endpoints.c.name, endpoints.c.loaded).order_by(endpoints.c.name)
 
 

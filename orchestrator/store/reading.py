@@ -23,6 +23,7 @@ from orchestrator.store.reading_rows import (
     Actual,
     FailedRow,
     FailureCount,
+    HeldSteps,
     LabelCount,
     MeasuredLoads,
     MeasuredTurns,
@@ -118,17 +119,13 @@ class Reading:
 
     def waiting_steps(self) -> list[StepCount]:
         """Pending turns by debate, digest, step, priority and home."""
+        return [_step_count(row) for row in self._all(questions.WAITING_STEPS)]
+
+    def held_steps(self) -> list[HeldSteps]:
+        """Turns under lease, by the run that holds them, as `waiting_steps`."""
         return [
-            StepCount(
-                debate=row.debate,
-                digest=Digest(row.digest),
-                step=Step(role=Role(row.next_role), round=row.next_round, model=row.next_model),
-                fresh=bool(row.fresh),
-                priority=row.priority,
-                home=row.home,
-                count=row.tasks,
-            )
-            for row in self._all(questions.WAITING_STEPS)
+            HeldSteps(run_id=RunId(row.run_id), lock=row.lock, steps=_step_count(row))
+            for row in self._all(questions.HELD_STEPS)
         ]
 
     def residents(self) -> dict[str, tuple[str, ...]]:
@@ -275,3 +272,15 @@ def _step(row: Row[Any]) -> Step | None:
     if row.next_role is None:
         return None
     return Step(role=Role(row.next_role), round=row.next_round, model=row.next_model)
+
+
+def _step_count(row: Any) -> StepCount:
+    return StepCount(
+        debate=row.debate,
+        digest=Digest(row.digest),
+        step=Step(role=Role(row.next_role), round=row.next_round, model=row.next_model),
+        fresh=bool(row.fresh),
+        priority=row.priority,
+        home=row.home,
+        count=row.tasks,
+    )

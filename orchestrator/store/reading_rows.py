@@ -192,6 +192,15 @@ class StepCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldSteps:
+    """Turns under lease by one run; `lock` names the file whose lock it holds while alive."""
+
+    run_id: RunId
+    lock: str
+    steps: StepCount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredTurns:
     """What turns took, and who measured it when; `run_id` is None for a probe of no run."""
 

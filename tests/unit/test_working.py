@@ -249,7 +249,7 @@ def choice(known: Seen, tasks: int = 1000) -> Choice:
         ("auto", 2, None, "all of its models fit: depth first keeps each task's prompt cached"),
         ("waves", 2, 64, "waves were asked for"),
         ("depth", 2, None, "depth first was asked for"),
-        ("depth", 1, 4, "depth first was asked for"),
+        ("depth", 1, 4, "depth first was asked for, as many at a time as are in flight"),
     ],
 )
 def test_order_is_chosen_with_reason(order: str, holds: int, wave_size: int | None, why: str) -> None:
