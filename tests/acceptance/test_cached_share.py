@@ -34,16 +34,8 @@ def shares(place: Place) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "tasks"), [(1, 16), (2, 42)])
-def test_most_prompt_tokens_come_cached(place: Place, tiny_models: dict[str, Path], workers: int, tasks: int) -> None:
-    # Each slot reads the rules once: more slots need more tasks before that no longer counts.
-    debated(place, f'backend = "llamacpp"\ngguf = {{ "{MODEL}" = "{tiny_models[MODEL]}" }}', workers, tasks)
-
-    assert shares(place)["all"] >= LEAST
-
-
-@pytest.mark.slow
 def test_server_caches_most_prompt_tokens(place: Place, tiny_models: dict[str, Path]) -> None:
+    # A slot reads the rules once, which sixteen tasks outweigh.
     with LlamaCppServer(tiny_models[MODEL], slots=1, context=8192) as server:
         debated(place, f'backend = "vllm"\nurl = "{server.url}"\nmodels = ["{MODEL}"]', workers=1, tasks=16)
 
@@ -52,7 +44,7 @@ def test_server_caches_most_prompt_tokens(place: Place, tiny_models: dict[str, P
 
 @pytest.mark.slow
 def test_later_turns_reuse_the_record(place: Place, tiny_models: dict[str, Path]) -> None:
-    debated(place, f'backend = "llamacpp"\ngguf = {{ "{MODEL}" = "{tiny_models[MODEL]}" }}', workers=4, tasks=16)
+    debated(place, f'backend = "llamacpp"\ngguf = {{ "{MODEL}" = "{tiny_models[MODEL]}" }}', workers=4, tasks=8)
 
     found = shares(place)
 
