@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, Subquery, Table, Text, column, func, select, table
 
-from orchestrator.domain import Digest, Role, RunId, TaskStatus
+from orchestrator.domain import Role, RunId, TaskStatus
 from orchestrator.errors import ErrorClass
 from orchestrator.store.columns import UtcTime
 from orchestrator.store.engine import constant, unindexed
@@ -63,7 +63,6 @@ _FAILURES = table(
     column("finished_at", UtcTime),
 )
 _STANDS = (tasks.c.debate, tasks.c.digest, tasks.c.status)
-_ROLE = (tasks.c.debate, tasks.c.digest, tasks.c.next_role, tasks.c.next_round, tasks.c.next_model)
 
 COUNTS = select(*_STANDS, func.count().label("tasks")).group_by(*_STANDS).order_by(*_STANDS)
 FAILED_TASKS = (
@@ -91,14 +90,6 @@ SPEAKING = (
     .group_by(tasks.c.endpoint, tasks.c.run_id, tasks.c.debate, tasks.c.next_role, tasks.c.next_model)
     .order_by(tasks.c.endpoint, tasks.c.run_id, tasks.c.debate, tasks.c.next_role, tasks.c.next_model)
 )
-
-
-def waiting_roles(digests: Sequence[Digest] | None) -> Select[Any]:
-    """Pending turns by role."""
-    question = select(*_ROLE, func.count().label("tasks")).where(tasks.c.status == constant(TaskStatus.PENDING))
-    if digests is not None:
-        question = question.where(tasks.c.digest.in_(digests))
-    return question.group_by(*_ROLE).order_by(*_ROLE)
 
 
 def runs_of(limit: int) -> Select[Any]:

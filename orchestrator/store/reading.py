@@ -27,7 +27,6 @@ from orchestrator.store.reading_rows import (
     LabelCount,
     MeasuredLoads,
     MeasuredTurns,
-    RoleCount,
     RunRow,
     SpeakingRow,
     StatusCount,
@@ -102,20 +101,6 @@ class Reading:
             for debate, word in failed.keys() | tried.keys()
         ]
         return sorted(counts, key=lambda count: (count.debate, -count.tasks, -count.attempts, count.error_class))
-
-    def waiting_roles(self, digests: Sequence[Digest] | None = None) -> list[RoleCount]:
-        """Pending turns by debate, digest, role, round and model; of all digests if none are given."""
-        return [
-            RoleCount(
-                debate=row.debate,
-                digest=Digest(row.digest),
-                role=Role(row.next_role),
-                round=row.next_round,
-                model=row.next_model,
-                count=row.tasks,
-            )
-            for row in self._all(questions.waiting_roles(digests))
-        ]
 
     def waiting_steps(self) -> list[StepCount]:
         """Pending turns by debate, digest, step, priority and home."""

@@ -54,18 +54,6 @@ class FailureCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoleCount:
-    """Pending turns of one role."""
-
-    debate: str
-    digest: Digest
-    role: Role
-    round: int
-    model: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """A run and what came of it."""
 

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from orchestrator.domain import Role, RunStatus, Swap, TaskStatus, Verdict
+from orchestrator.domain import RunStatus, Swap, TaskStatus, Verdict
 from orchestrator.errors import ErrorClass, StoreError
 from orchestrator.store.engine import Statement, Writer, reader_engine
 from orchestrator.store.reading import Reading
-from orchestrator.store.reading_rows import FailureCount, RoleCount, StatusCount
+from orchestrator.store.reading_rows import FailureCount, StatusCount
 from orchestrator.store.run_tables import runs
 from orchestrator.store.tasks import SqlTaskStore
 from tests.store_rows import (
@@ -75,20 +75,6 @@ def test_counts_failures_by_class(store: SqlTaskStore, reading: Reading) -> None
     assert reading.failures() == [
         FailureCount(debate="jobs", error_class=ErrorClass.TRANSIENT, tasks=1, attempts=2),
         FailureCount(debate="jobs", error_class=ErrorClass.SHAPE, tasks=0, attempts=1),
-    ]
-
-
-def test_counts_waiting_turns_by_role(store: SqlTaskStore, reading: Reading) -> None:
-    store.submit(submission(), drafts("a", "b", "c"), at(0))
-    store.record(spoken(claim_one(store, begin(store))), at(3))
-
-    found = reading.waiting_roles([DIGEST])
-
-    assert found == reading.waiting_roles()
-    assert reading.waiting_roles([OTHER]) == []
-    assert found == [
-        RoleCount(debate="jobs", digest=DIGEST, role=Role.ADVOCATE, round=1, model="qwen", count=2),
-        RoleCount(debate="jobs", digest=DIGEST, role=Role.CRITIC, round=1, model="gemma", count=1),
     ]
 
 
