@@ -61,6 +61,7 @@ class RunContext:
         watch: sees every turn with the messages that led to it.
         wakers: called, by endpoint, when something happened that a waiting lane may want to look at.
         cancels: called once the turns in flight are to be given up.
+        overslept: called when leases may have run out: what was claimed and has not begun to speak is let go.
     """
 
     run_id: RunId
@@ -81,6 +82,12 @@ class RunContext:
     error: Exception | None = None
     wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
     cancels: list[Callable[[], object]] = field(default_factory=list)
+    overslept: list[Callable[[], object]] = field(default_factory=list)
+
+    @property
+    def leases_ran_out(self) -> bool:
+        """Whether this run was frozen for so long that others may hold its tasks by now."""
+        return self.clock.monotonic() - self.renewed_at > self.lease_s
 
     def stop(self, halt: Halt, error: Exception | None = None) -> None:
         """Ask all lanes to stop; the first error is kept."""

@@ -26,6 +26,7 @@ class Floors:
         self.breaker = Breaker()
         self.window = window(settings)
         self.seats = Seats(lambda: self.window.limit)
+        run.overslept.append(self.seats.send_away)
         self._run = run
         self._settings = settings
         self._loads = loads
@@ -75,8 +76,7 @@ class Floors:
     async def _sit(self, task_id: TaskId) -> bool:
         if not await self.seats.take(task_id):
             return False
-        if self._run.clock.monotonic() - self._run.renewed_at > self._run.lease_s:
-            # This run was frozen, and others may speak for the task by now.
+        if self._run.leases_ran_out:
             return False
         self._meter.start(task_id)
         return True

@@ -157,6 +157,10 @@ async def _keep(context: RunContext, settings: RunSettings) -> None:
     """Renew this run's leases, and rescue what others left, three times a lease."""
     while True:
         await context.clock.sleep(settings.lease_s / 3)
+        if context.leases_ran_out:
+            # Before the renewal: after it, what others have taken over would look like this run's own.
+            for let_go in context.overslept:
+                let_go()
         try:
             rescued = await context.commits.do(partial(_renew, context, settings))
         except StoreError as error:

@@ -49,6 +49,10 @@ class Seats:
     def close(self) -> None:
         """Give out no more seats, and send those away that wait for one."""
         self._open = False
+        self.send_away()
+
+    def send_away(self) -> None:
+        """Send those away that wait for a seat."""
         while self._waiting:
             _, future = self._waiting.popleft()
             if not future.done():

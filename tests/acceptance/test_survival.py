@@ -19,7 +19,7 @@ CAST = {"advocate": "qwen2.5:7b", "critic": "gemma2:9b", "judge": "qwen2.5:7b"}
 MODELS = ("qwen2.5:7b", "gemma2:9b")
 WORKERS = 4
 TASKS = 200
-KILLS = 20
+KILLS = 12
 
 
 @pytest.fixture

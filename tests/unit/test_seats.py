@@ -133,6 +133,17 @@ async def test_close_sends_waiting_away() -> None:
         assert here.sent_away == [2, 3, 4]
 
 
+async def test_sent_away_the_seated_stay_and_seats_are_given_again() -> None:
+    async with hall(1) as here:
+        await here.ask(1, 2, 3)
+        here.seats.send_away()
+        await here.ask(4)
+        await here.leave(1)
+
+        assert here.sent_away == [2, 3]
+        assert here.seated == [1, 4]
+
+
 async def test_opened_again_it_gives_seats() -> None:
     async with hall(1) as here:
         here.seats.close()
