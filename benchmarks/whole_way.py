@@ -1,8 +1,8 @@
-"""Our own time per debate: the whole way against a server that answers at once, beside the stock clients.
+"""Our own time per debate: the whole way against a server that answers at once, beside LangGraph with stock clients.
 
-The whole way is claim, graph, LangChain client, validation and durable commit (synchronous=FULL). Beside it the same
-three calls a debate by the stock clients' `with_structured_output().ainvoke`, with nothing stored. The server has a
-core of its own; the client is held to one other. Rounds alternate, and the median of each is taken.
+The whole way is claim, graph, LangChain client, validation and durable commit (synchronous=FULL). Beside it a graph of
+three nodes that call ChatOllama or ChatOpenAI with the same prompts, and store nothing. The server has a core of its
+own; the client is held to one other. Rounds alternate, and the median of each is taken.
 
     python -m benchmarks.whole_way [--debates 1000] [--rounds 3]
 """
@@ -21,10 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from langchain_ollama import ChatOllama
-from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, SecretStr
-
+from benchmarks.comparison.contenders import Kind, Scene, langgraph
+from benchmarks.comparison.workload import records
 from benchmarks.instant_server import MODEL
 from orchestrator.app.clock import SystemClock
 from orchestrator.app.lanes import open_lane
@@ -33,27 +31,10 @@ from orchestrator.app.running import run_settings, settle
 from orchestrator.app.submitting import SubmitRequest, submit
 from orchestrator.app.workplace import Workplace, open_workplace
 from orchestrator.debate.graph import untraced
-from orchestrator.debate.messages import Script
 from orchestrator.domain import Role
 from orchestrator.scheduler.run import run
 
 IN_FLIGHT = 256
-
-
-class Debater(BaseModel):
-    """A debater's reply, for the stock clients."""
-
-    analysis: str
-    evidence: list[str]
-    suggested_score: int
-
-
-class Judge(BaseModel):
-    """A judge's reply, for the stock clients."""
-
-    analysis: str
-    evidence: list[str]
-    verdict_score: int
 
 
 @contextlib.contextmanager
@@ -70,7 +51,7 @@ def instant_server() -> Iterator[int]:
         server.wait()
 
 
-def workplace(folder: Path, backend: str, port: int) -> Workplace:
+def workplace(folder: Path, backend: Kind, port: int) -> Workplace:
     """A folder whose cards name the server's model."""
     (folder / "actors").mkdir(parents=True)
     for role in Role:
@@ -110,44 +91,33 @@ async def ours(place: Workplace) -> float:
     return end.tally.done / seconds
 
 
-async def stock(backend: str, port: int, debates: int) -> float:
-    """Debates a second by the stock clients, three calls each, nothing stored."""
-    place = workplace(Path(tempfile.mkdtemp()), backend, port)
-    debate = place.debate("posting")
-    script = Script(debate, {"title": "t", "company": "c", "text": "x " * 300})
-    messages = [(message.role, message.content) for message in script.messages(debate.first, ())]
-    chat: ChatOllama | ChatOpenAI
-    if backend == "ollama":
-        chat = ChatOllama(model=MODEL, base_url=f"http://127.0.0.1:{port}", num_ctx=8192, num_predict=700, seed=1)
-    else:
-        chat = ChatOpenAI(
-            model=MODEL, base_url=f"http://127.0.0.1:{port}/v1", api_key=SecretStr("k"), max_retries=0, seed=1
-        )
-    debater = chat.with_structured_output(Debater, method="json_schema")
-    judge = chat.with_structured_output(Judge, method="json_schema")
-    room = asyncio.Semaphore(IN_FLIGHT)
-
-    async def one() -> None:
-        async with room:
-            for speaker in (debater, debater, judge):
-                await speaker.ainvoke(messages)
-
-    with untraced():
-        started = time.perf_counter()
-        await asyncio.gather(*(one() for _ in range(debates)))
-        return debates / (time.perf_counter() - started)
+def graph(backend: Kind, port: int, debates: int) -> float:
+    """Debates a second by LangGraph's `.abatch` and the stock clients, nothing stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        debate = workplace(Path(folder) / "w", backend, port).debate("posting")
+    scene = Scene(
+        kind=backend,
+        urls=(f"http://127.0.0.1:{port}",),
+        debate=debate,
+        models=dict.fromkeys(Role, MODEL),
+        records=records(debates),
+        slots=1,
+        holds=1,
+    )
+    started = time.perf_counter()
+    return langgraph(IN_FLIGHT)(scene).done / (time.perf_counter() - started)
 
 
-async def measure(backend: str, port: int, debates: int, rounds: int) -> tuple[float, float]:
-    """Median debates a second of ours and of the stock clients, measured in turn."""
-    both: dict[str, list[float]] = {"ours": [], "stock": []}
+def measure(backend: Kind, port: int, debates: int, rounds: int) -> tuple[float, float]:
+    """Median debates a second of ours and of LangGraph with stock clients, measured in turn."""
+    both: list[tuple[float, float]] = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             place = workplace(Path(folder) / "w", backend, port)
             submit(place, SubmitRequest(file=sample(Path(folder), debates), debate="posting"))
-            both["ours"].append(await ours(place))
-        both["stock"].append(await stock(backend, port, debates // 3))
-    return statistics.median(both["ours"]), statistics.median(both["stock"])
+            whole = asyncio.run(ours(place))
+        both.append((whole, graph(backend, port, debates // 3)))
+    return statistics.median(us for us, _ in both), statistics.median(them for _, them in both)
 
 
 def main() -> None:
@@ -157,11 +127,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
-    print("| backend | the whole way, debates/s | stock clients, nothing stored, debates/s | ratio |")
+    print("| backend | the whole way, debates/s | LangGraph with stock clients, nothing stored, debates/s | ratio |")
     print("|---|--:|--:|--:|")
-    for backend in ("ollama", "vllm"):
+    backends: tuple[Kind, ...] = ("ollama", "vllm")
+    for backend in backends:
         with instant_server() as port:
-            us, them = asyncio.run(measure(backend, port, options.debates, options.rounds))
+            us, them = measure(backend, port, options.debates, options.rounds)
         print(f"| {backend} | {us:.0f} | {them:.0f} | {us / them:.1f} |", flush=True)
 
 

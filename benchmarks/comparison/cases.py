@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from benchmarks.comparison.contenders import depth_first, langgraph, random_server, role_by_role, thread_pool
 from benchmarks.comparison.measure import Case, Contender
-from benchmarks.comparison.ours import orchestrate
+from benchmarks.comparison.ours import Order, orchestrate
 from benchmarks.comparison.servers import Pacing
 from benchmarks.comparison.workload import ORDER, Layout
 
@@ -22,8 +22,12 @@ GROUPS = ("laptop", "rtx4080", "h100", "four_gpus")
 SWAPS = "laptop, 4 slots"
 ALONE = "one after the other"
 OURS = "orchestrate"
+AUTO = 'orchestrate, order = "auto"'
 WAVES = 'orchestrate, order = "waves"'
 DEPTH = 'orchestrate, order = "depth"'
+FOUR_SLOTS = "RTX 4080, three models, 4 slots (one fits)"
+# A night of the people who wrote it by hand.
+NIGHT, NIGHT_RECORDS = "laptop, 4 slots, a night", 1764
 # Replies are up to a fifth shorter or longer, as real ones are: streams of one length would march in step.
 JITTER = "jitter=0.2"
 CACHES = (60_000, 100_000, 400_000)
@@ -44,8 +48,9 @@ def cases(only: Sequence[str], quick: bool) -> list[Case]:
     made = [
         _ollama("laptop", "laptop, 1 slot", 1, (_A, _B, _A), quick),
         _ollama("laptop", SWAPS, 4, (_A, _B, _A), quick),
+        _night(quick),
         _ollama("rtx4080", "RTX 4080, three models, 1 slot (two models fit)", 1, (_A, _B, _C), quick),
-        _ollama("rtx4080", "RTX 4080, three models, 4 slots (one fits)", 4, (_A, _B, _C), quick),
+        _ollama("rtx4080", FOUR_SLOTS, 4, (_A, _B, _C), quick),
         *(_vllm(kv_tokens, quick) for kv_tokens in CACHES),
         _four_gpus(quick),
     ]
@@ -70,8 +75,7 @@ def _ollama(group: str, title: str, slots: int, models: tuple[str, str, str], qu
         Contender(name=OURS, client=OURS, run=orchestrate(_EXACT)),
     ]
     if slots > 1:
-        orders = [(WAVES, orchestrate(_EXACT, "waves")), (DEPTH, orchestrate(_EXACT, "depth"))]
-        contenders += [Contender(name=name, client=OURS, run=run, share=part) for name, run in orders]
+        contenders += _orders(_EXACT, part)
     return Case(
         group=group,
         title=title,
@@ -82,6 +86,21 @@ def _ollama(group: str, title: str, slots: int, models: tuple[str, str, str], qu
         pacing=_EXACT,
         contenders=tuple(contenders),
     )
+
+
+def _orders(pacing: Pacing, share: float) -> list[Contender]:
+    """Ours in each order, over as many records."""
+    orders: dict[str, Order] = {AUTO: "auto", WAVES: "waves", DEPTH: "depth"}
+    return [
+        Contender(name=name, client=OURS, run=orchestrate(pacing, order), share=share, pacing=pacing)
+        for name, order in orders.items()
+    ]
+
+
+def _night(quick: bool) -> Case:
+    case = _ollama("laptop", NIGHT, 4, (_A, _B, _A), quick)
+    records = 4 * case.records if quick else NIGHT_RECORDS
+    return replace(case, records=records, contenders=(Contender(name=OURS, client=OURS, run=orchestrate(_EXACT)),))
 
 
 def _vllm(kv_tokens: int, quick: bool) -> Case:
@@ -95,8 +114,7 @@ def _vllm(kv_tokens: int, quick: bool) -> Case:
         Contender(name="role by role, 256", client=_PLAIN, run=role_by_role(256), share=0.5),
         Contender(name="role first, 64 debates", client=_PLAIN, run=depth_first(64, Layout.ROLE_FIRST), share=0.5),
         ours,
-        Contender(name=WAVES, client=OURS, run=orchestrate(_DURABLE, "waves"), share=0.25, pacing=_DURABLE),
-        Contender(name=DEPTH, client=OURS, run=orchestrate(_DURABLE, "depth"), share=0.25, pacing=_DURABLE),
+        *_orders(_DURABLE, 0.25),
     )
     return Case(
         group="h100",

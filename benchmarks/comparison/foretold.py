@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.comparison.cases import OURS, SWAPS
-from benchmarks.comparison.measure import Case, scene_of
+from benchmarks.comparison.bound import bound
+from benchmarks.comparison.cases import CACHES, FOUR_SLOTS, JITTER, OURS, SWAPS
+from benchmarks.comparison.measure import Case, scene_of, transcript
 from benchmarks.comparison.ours import Watched, run_here, send, settings
 from benchmarks.comparison.servers import Pacing, on_first_core, running
 from benchmarks.comparison.workload import DEBATE, workplace
@@ -24,7 +25,7 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foretold:
-    """A plan and its run, in simulated seconds; None where the plan did not know."""
+    """A plan, its run and the bound of that, in simulated seconds; None where the plan did not know."""
 
     title: str
     measured_on: int
@@ -33,6 +34,7 @@ class Foretold:
     low_s: float | None
     high_s: float | None
     took_s: float
+    bound_s: float
     planned_loads: int
     loads: int
     planned_first_s: float | None
@@ -60,9 +62,22 @@ def foretell(case: Case, share: float = 0.25) -> Foretold:
 
 
 def wanted(chosen: Sequence[Case]) -> list[Case]:
-    """The cases worth a plan: one of each kind of server and order, with no more records than tell something."""
-    titles = (SWAPS, "RTX 4080, three models, 4 slots (one fits)", "H100, vLLM, a cache of 100,000 tokens")
-    return [replace(case, records=min(case.records, _MOST)) for case in chosen if case.title in titles]
+    """The cases worth a plan: one of each kind of server and order, with no more records than tell something.
+
+    Each three times: with replies of one length a role, with jitter, and with jitter and every fiftieth call failing.
+    """
+    titles = (SWAPS, FOUR_SLOTS, f"H100, vLLM, a cache of {CACHES[1]:,} tokens")
+    found = [replace(case, records=min(case.records, _MOST)) for case in chosen if case.title in titles]
+    return [replace(case, title=title, changes=changes) for case in found for title, changes in _replies(case)]
+
+
+def _replies(case: Case) -> list[tuple[str, tuple[str, ...]]]:
+    fixed = tuple(change for change in case.changes if change != JITTER)
+    return [
+        (f"{case.title}, replies of one length", fixed),
+        (case.title, case.changes),
+        (f"{case.title}, 2 % of calls fail", (*case.changes, "fail_share=0.02")),
+    ]
 
 
 def _planned(place: Workplace, pacing: Pacing) -> tuple[Plan, Watched]:
@@ -79,6 +94,7 @@ def _foretold(case: Case, first: int, plan: Plan, watched: Watched) -> Foretold:
         low_s=plan.low,
         high_s=plan.high,
         took_s=watched.seconds,
+        bound_s=bound(case.profile, transcript(case, case.records)[first:]).seconds,
         planned_loads=sum(each.loads for each in plan.endpoints),
         loads=watched.end.tally.swaps,
         planned_first_s=plan.first_verdict,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks.comparison.cases import ALONE, CACHES, DEPTH, OURS, WAVES
+from benchmarks.comparison.cases import ALONE, AUTO, CACHES, DEPTH, OURS, WAVES
 from benchmarks.comparison.direct import Point
 from benchmarks.comparison.foretold import Foretold
 from benchmarks.comparison.measure import Row
@@ -30,25 +30,26 @@ def orders(rows: Sequence[Row]) -> str:
     lines = []
     for title in dict.fromkeys(row.title for row in rows if row.contender == WAVES):
         found = {row.contender: row for row in rows if row.title == title}
-        if found.keys() >= {OURS, WAVES, DEPTH}:
-            cells = [f"{row.to_bound:.2f} ({row.done:,})" for row in (found[WAVES], found[DEPTH], found[OURS])]
-            lines.append([title, *cells])
-    return _table(["makespan / bound (records)", "waves", "depth", "auto"], lines) if lines else ""
+        if found.keys() >= {AUTO, WAVES, DEPTH}:
+            cells = [f"{found[order].to_bound:.2f}" for order in (WAVES, DEPTH, AUTO)]
+            lines.append([f"{title}, {found[AUTO].done:,} records", *cells])
+    return _table(["makespan / bound", "waves", "depth", "auto"], lines) if lines else ""
 
 
 def first_verdicts(rows: Sequence[Row]) -> str:
     """When the first verdict of a run of ours was there."""
     lines = [
         [
-            row.title,
+            f"{row.title}, {row.done:,} records",
             f"{row.outcome.first_s:,.0f}",
             f"{row.measured_s:,.0f}",
             _percent(row.outcome.first_s / row.measured_s),
+            f"{row.to_bound:.2f}",
         ]
         for row in rows
         if row.contender == OURS and row.outcome.first_s is not None
     ]
-    return _table(["our run", "first verdict, s", "whole run, s", "share"], lines) if lines else ""
+    return _table(["our run", "first verdict, s", "whole run, s", "share", "whole run / bound"], lines) if lines else ""
 
 
 def foretold(found: Sequence[Foretold]) -> str:
@@ -60,6 +61,7 @@ def foretold(found: Sequence[Foretold]) -> str:
             _known(each.planned_s)
             + (f" ({each.low_s:,.0f} to {each.high_s:,.0f})" if each.low_s and each.high_s else ""),
             f"{each.took_s:,.0f}",
+            f"{each.took_s / each.bound_s:.2f}",
             "" if each.apart is None else f"{each.apart:+.1%}".replace("%", " %"),
             f"{each.planned_loads} / {each.loads}",
             f"{_known(each.planned_first_s)} / {_known(each.first_s)}",
@@ -71,6 +73,7 @@ def foretold(found: Sequence[Foretold]) -> str:
         "records",
         "planned, s",
         "took, s",
+        "/ bound",
         "apart",
         "loads, planned / made",
         "first verdict, s",
@@ -127,7 +130,7 @@ def _settled(rows: Sequence[Row], kv_tokens: int) -> str:
 
 def _case(title: str, rows: Sequence[Row]) -> str:
     alone = next((row for row in rows if row.contender == ALONE), None)
-    shown = [row for row in rows if row.contender not in (WAVES, DEPTH)]
+    shown = [row for row in rows if row.contender not in (AUTO, WAVES, DEPTH)]
     head = [
         "contender",
         "makespan, s",
