@@ -10,7 +10,7 @@ demo: $(READY)  ## debate the shipped sample with the embedded default, and show
 	@BIN=$(BIN) sh scripts/demo.sh
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 quick: $(READY)  ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -m "not slow"
