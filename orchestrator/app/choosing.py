@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from orchestrator.app.casting import Casting
-from orchestrator.app.working import Working, orders, room_of, turns_in_flight, wave_of
+from orchestrator.app.working import Order, Working, orders, room_of, turns_in_flight, wave_of
 from orchestrator.cast import Debate
 from orchestrator.config import Settings
 from orchestrator.domain import Digest, Role, Waiting
@@ -77,8 +77,8 @@ class Seen:
         """How it is to be worked, and what that comes to."""
         slots = self._working().slots or self.costs.in_flight
         size = wave_of(self.settings, self.casting, self.debates, self.room, self.costs, slots)
-        waves = self._choice(size, waiting, lengths)
-        depth = self._choice(None if self.room is None else self.costs.in_flight, waiting, lengths)
+        waves = self._choice("waves", size, waiting, lengths)
+        depth = self._choice("depth", None if self.room is None else self.costs.in_flight, waiting, lengths)
         match self.settings.order:
             case "waves":
                 return waves.because("waves were asked for")
@@ -103,7 +103,11 @@ class Seen:
         return better.because(f"{why} ({ours:,.0f} s against {theirs:,.0f} s)")
 
     def _choice(
-        self, wave_size: int | None, waiting: Sequence[Waiting], lengths: Mapping[tuple[Digest, Role], float]
+        self,
+        order: Order,
+        wave_size: int | None,
+        waiting: Sequence[Waiting],
+        lengths: Mapping[tuple[Digest, Role], float],
     ) -> Choice:
         part = Part(
             endpoint=self.casting.name,
@@ -119,10 +123,14 @@ class Seen:
         # A tenth less than was found before: below the best a little time is lost, above it every prompt.
         first = max(1, round(0.9 * self.costs.in_flight)) if self.costs.charges else None
         return Choice(
-            working=self._working(wave_size, first), spells=spells, forecast=told, costs=self.costs, sure=self.sure
+            working=self._working(order, wave_size, first),
+            spells=spells,
+            forecast=told,
+            costs=self.costs,
+            sure=self.sure,
         )
 
-    def _working(self, wave_size: int | None = None, first: int | None = None) -> Working:
+    def _working(self, order: Order = "depth", wave_size: int | None = None, first: int | None = None) -> Working:
         workers, slots = turns_in_flight(self.settings, self.casting)
         return Working(
             casting=self.casting,
@@ -130,6 +138,7 @@ class Seen:
             workers=workers,
             slots=slots,
             first=first,
+            order=order,
             wave_size=wave_size,
             why="",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.app.workplace import Workplace
-from orchestrator.domain import RunId
+from orchestrator.domain import RunId, RunStatus
 from orchestrator.errors import ErrorClass, NotFoundError
 from orchestrator.measures import Prediction
 from orchestrator.records.cells import Column
 from orchestrator.records.write import write_rows
+from orchestrator.scheduler.liveness import dead
 from orchestrator.store.reading_rows import (
     Actual,
     FailedRow,
@@ -56,9 +57,13 @@ RECORD = Column(name="record", kind="json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was said of a run before it began, and what came of it; `endpoint` "" is the run as a whole."""
+    """What was said of a run before it began, and what came of it; `endpoint` "" is the run as a whole.
+
+    `status` is lost as soon as the run's process is known to be dead, even if no later run has put that down yet.
+    """
 
     run_id: RunId
+    status: RunStatus
     endpoint: str
     predicted: Prediction
     actual: Actual
@@ -113,26 +118,32 @@ def status(workplace: Workplace) -> Status:
             failures=reading.failures(),
             speaking=reading.speaking(),
             runs=runs,
-            comparisons=_comparisons(reading, [run.run_id for run in runs]),
+            comparisons=_comparisons(reading, _ends(workplace.config.database, runs)),
         )
 
 
-def comparisons(workplace: Workplace, run_id: RunId) -> list[Comparison]:
-    """What was said of a run and what came of it, the whole run first; empty if nothing was said."""
+def comparisons(workplace: Workplace, run_id: RunId, status: RunStatus) -> list[Comparison]:
+    """What was said of a run that ended so and what came of it, the whole run first; empty if nothing was said."""
     with workplace.reading() as reading:
-        return _comparisons(reading, [run_id])
+        return _comparisons(reading, {run_id: status})
 
 
-def _comparisons(reading: Reading, run_ids: Sequence[RunId]) -> list[Comparison]:
-    said, made = reading.predictions(run_ids), reading.actuals(run_ids)
+def _ends(database: Path, runs: Sequence[RunRow]) -> dict[RunId, RunStatus]:
+    running = {run.run_id: run.lock for run in runs if run.status is RunStatus.RUNNING}
+    gone = set(dead(database, running))
+    return {run.run_id: RunStatus.LOST if run.run_id in gone else run.status for run in runs}
+
+
+def _comparisons(reading: Reading, ends: Mapping[RunId, RunStatus]) -> list[Comparison]:
+    said, made = reading.predictions(list(ends)), reading.actuals(list(ends))
     found = []
-    for run_id in run_ids:
+    for run_id, status in ends.items():
         actuals = {actual.endpoint: actual for actual in made[run_id]}
         for predicted in said[run_id]:
             name, whole = predicted.endpoint, actuals[""]
             nothing = Actual(endpoint=name, turns=0, loads=0, seconds=whole.seconds)
             actual = actuals.get(name, nothing)
-            found.append(Comparison(run_id=run_id, endpoint=name, predicted=predicted, actual=actual))
+            found.append(Comparison(run_id=run_id, status=status, endpoint=name, predicted=predicted, actual=actual))
     return found
 
 

@@ -5,28 +5,22 @@ A run is begun with the same plan: how each endpoint is worked is decided here a
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.app.asking import Told, ask, taking_part
 from orchestrator.app.casting import Casting, cast_models
 from orchestrator.app.choosing import Choice, Seen
 from orchestrator.app.shares import shares
 from orchestrator.app.tokens import PlannedRole, planned_roles, turns_by_role
 from orchestrator.app.waiting import waiting_turns
-from orchestrator.app.working import Working, orders, room_of
+from orchestrator.app.working import Order, Working, orders, room_of
 from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
 from orchestrator.domain import Digest, Role
-from orchestrator.errors import EndpointError
-from orchestrator.measures import ModelFile, Prediction
+from orchestrator.measures import Prediction
 from orchestrator.scheduler.forecast import length
 from orchestrator.store.reading import Reading
-
-_Told = tuple[Mapping[str, ModelFile] | None, frozenset[str]]  # its models' files, and those loaded
-_LOADED = ("vllm",)  # they answer for all of their models at any time
-_ASKED = ("ollama",)  # others may have changed what it has loaded; the rest have nothing loaded before a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +28,18 @@ class PlannedEndpoint:
     """One endpoint's share of a run.
 
     Times are in seconds from the run's start, None for unknown; `low` and `high` are the ends of the interval that
-    nine runs in ten end in. `loads` are exact while `exact` says so: no other endpoint decides what comes here.
+    nine runs in ten end in. `loads` are exact while `exact` says so: no other endpoint decides what comes here. One
+    that does not answer has no turns if others can take them; if nobody can, the figures are as if it did answer.
     """
 
     endpoint: str
     backend: str
+    answers: bool
     models: tuple[str, ...]
     holds: int | None  # models at once; None for all, or as many as fit
     max_workers: int | None  # None: found while running
-    order: str
-    wave_size: int | None
+    order: Order
+    wave_size: int | None  # None: no waves
     why: str
     turns: int
     loads: int
@@ -124,17 +120,21 @@ def outlook(
         CastError, ConfigError: what a run would stop at, too.
     """
     castings = cast_models(workplace.config, debates, endpoint)
-    told = asyncio.run(_look(workplace, castings))
+    told = ask(workplace, castings)
+    taking = taking_part(castings, told)
     with workplace.reading() as reading:
         waiting, superseded = waiting_turns(reading, workplace.config.database, debates, max_tasks)
         turns = turns_by_role(waiting, orders(debates))
-        roles = planned_roles(reading, debates, turns, castings)
+        roles = planned_roles(reading, debates, turns, taking)
         known = _known(workplace, reading, debates, castings, told)
-    split = shares(waiting, castings, orders(debates), _speeds(known))
-    choices = [each.choose(split[each.casting.name], _lengths(debates, roles)) for each in known]
+    split = shares(waiting, taking, orders(debates), _speeds([each for each in known if each.casting in taking]))
+    choices = [each.choose(split.get(each.casting.name, []), _lengths(debates, roles)) for each in known]
     tasks = sum(each.ready for each in waiting)
     measured = {each.rate.endpoint for seen in known for each in seen.turns}
-    plan = _whole([_endpoint(choice, len(castings), measured) for choice in choices], tasks, superseded, roles)
+    planned = [
+        _endpoint(choice, each.answers, len(taking), measured) for choice, each in zip(choices, told, strict=True)
+    ]
+    plan = _whole(planned, tasks, superseded, roles)
     if within_s is not None and all(choice.forecast for choice in choices):
         by = sum(choice.forecast.by(within_s) for choice in choices if choice.forecast)
         plan = replace(plan, verdicts=by)
@@ -146,7 +146,7 @@ def _known(
     reading: Reading,
     debates: Sequence[Debate],
     castings: Sequence[Casting],
-    told: Sequence[_Told],
+    told: Sequence[Told],
 ) -> list[Seen]:
     turns, loads = reading.rates()
     agreed = reading.residents()
@@ -155,13 +155,13 @@ def _known(
             settings=workplace.config.settings,
             casting=casting,
             debates=debates,
-            files=files,
+            files=each.files,
             # Where models take turns, a run uses on only what earlier runs left loaded.
-            loaded=loaded & set(agreed.get(casting.name, ())) if room_of(casting, files) else loaded,
+            loaded=each.loaded & set(agreed.get(casting.name, ())) if room_of(casting, each.files) else each.loaded,
             turns=turns,
             loads=loads,
         )
-        for casting, (files, loaded) in zip(castings, told, strict=True)
+        for casting, each in zip(castings, told, strict=True)
     ]
 
 
@@ -184,16 +184,17 @@ def _whole(endpoints: list[PlannedEndpoint], tasks: int, superseded: int, roles:
     )
 
 
-def _endpoint(choice: Choice, castings: int, measured: Collection[str]) -> PlannedEndpoint:
+def _endpoint(choice: Choice, answers: bool, castings: int, measured: Collection[str]) -> PlannedEndpoint:
     working, told = choice.working, choice.forecast
     casting = working.casting
     return PlannedEndpoint(
         endpoint=casting.name,
         backend=casting.settings.backend,
+        answers=answers,
         models=tuple(sorted(casting.models)),
         holds=None if working.room is None else working.room.models,
         max_workers=working.in_flight,
-        order="depth" if working.wave_size is None else "waves",
+        order=working.order,
         wave_size=working.wave_size,
         why=working.why,
         turns=sum(spell.turns for spell in choice.spells),
@@ -223,28 +224,6 @@ def turns_left(workplace: Workplace, name: str | None) -> int:
     with workplace.reading() as reading:
         waiting, _ = waiting_turns(reading, workplace.config.database, debates)
     return sum(turns.total() for turns in turns_by_role(waiting, orders(debates)).values())
-
-
-async def _look(workplace: Workplace, castings: Sequence[Casting]) -> list[_Told]:
-    """What each endpoint tells of its models' sizes, where that matters, and what it has loaded."""
-
-    async def look(casting: Casting) -> _Told:
-        settings = casting.settings
-        files: Mapping[str, ModelFile] | None = None
-        loaded = frozenset(casting.models) if settings.backend in _LOADED else frozenset[str]()
-        if settings.backend in _ASKED or settings.holds_gib:
-            # LangGraph and LangChain come with it, and take most of a second.
-            from orchestrator.app.lanes import open_endpoint
-
-            endpoint = open_endpoint(workplace.config, casting)
-            # A plan is made without the servers, too: one that does not answer has nothing loaded.
-            with suppress(EndpointError):
-                loaded = await endpoint.loaded()
-                files = await endpoint.files() if settings.holds_gib else {}
-            await endpoint.close()
-        return files, loaded
-
-    return list(await asyncio.gather(*(look(casting) for casting in castings)))
 
 
 def _speeds(known: Sequence[Seen]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.app.casting import Casting
 from orchestrator.cast import Debate
@@ -14,6 +15,8 @@ from orchestrator.errors import ConfigError
 from orchestrator.measures import ModelFile
 from orchestrator.scheduler.fewest import Room, costs
 from orchestrator.scheduler.forecast import Costs, wave_size
+
+Order = Literal["waves", "depth"]
 
 _SLOTS = {"rehearsal": 4, "llamacpp": 1}
 
@@ -27,7 +30,9 @@ class Working:
         workers: turns in flight; None to find out while running.
         slots: turns it works on at once for one model; None if nobody said.
         first: turns in flight to begin with, where how many is found while running; None if nothing is known.
-        wave_size: tasks in a wave; None where there are no waves.
+        order: what it is worked for: few loads by waves, or each task's verdict by depth first.
+        wave_size: tasks in a wave; None where there are no waves. Depth first, where not all models fit, has waves too,
+            of as many tasks as are in flight.
         why: what decided the order, for people.
     """
 
@@ -36,6 +41,7 @@ class Working:
     workers: int | None
     slots: int | None
     first: int | None
+    order: Order
     wave_size: int | None
     why: str
 

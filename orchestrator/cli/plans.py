@@ -125,9 +125,12 @@ def _grid(rows: Sequence[tuple[str, str]]) -> Table:
 
 
 def _endpoint(each: PlannedEndpoint) -> list[tuple[str, str]]:
-    order = f"waves of {each.wave_size:,}" if each.wave_size else "depth first"
+    silent = [("server", f"does not answer: {_without(each)}; orchestrate doctor tells more")]
+    if not each.answers and not each.turns:
+        return silent
     rows = [
-        ("order", order),
+        *([] if each.answers else silent),
+        ("order", _order(each)),
         ("because", each.why),
         ("holds", "all of them" if each.holds is None else counted(each.holds, "model")),
         ("workers", "found while running" if each.max_workers is None else f"{each.max_workers:,}"),
@@ -140,6 +143,16 @@ def _endpoint(each: PlannedEndpoint) -> list[tuple[str, str]]:
     if each.first_verdict is not None:
         rows.append(("first verdict", f"after {duration(each.first_verdict)}"))
     return [*rows, ("rests on", each.rests_on)]
+
+
+def _order(each: PlannedEndpoint) -> str:
+    if each.order == "waves":
+        return f"waves of {each.wave_size:,}"
+    return f"depth first, {each.wave_size:,} at a time" if each.wave_size else "depth first"
+
+
+def _without(each: PlannedEndpoint) -> str:
+    return "the figures are as if it did" if each.turns else "the others take its turns"
 
 
 def _whole(plan: Plan, now: datetime, before: datetime | None) -> list[tuple[str, str]]:

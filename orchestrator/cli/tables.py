@@ -98,7 +98,9 @@ def _runs(state: Status) -> Table:
         "run", "status", "started (UTC)", "took", "#turns", "#verdicts", "#failed attempts", "#loads", "reason"
     )
     for run in state.runs:
-        took = duration((run.ended_at - run.started_at).total_seconds()) if run.ended_at else "…"
+        # A lost run's end is when it was found, which says nothing of how long it took.
+        ended = None if run.status.value == "lost" else run.ended_at
+        took = duration((ended - run.started_at).total_seconds()) if ended else "…"
         started = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
         counts = (run.turns, run.verdicts, run.failed_attempts, run.swaps)
         shown.add_row(
@@ -111,7 +113,7 @@ def _comparisons(state: Status) -> Iterator[str]:
     """What was said of the runs above and what came of it; endpoint by endpoint for the newest."""
     for place, run in enumerate(state.runs):
         of_run = [each for each in state.comparisons if each.run_id == run.run_id]
-        for number, line in enumerate(compared(of_run, done=run.status.value == "done", endpoints=place == 0)):
+        for number, line in enumerate(compared(of_run, endpoints=place == 0)):
             yield line if number else f"run {run.run_id}: {line}"
 
 

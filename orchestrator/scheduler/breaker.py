@@ -24,11 +24,11 @@ class Breaker:
         self._failing.add(task_id)
 
     def went_well(self) -> None:
-        """A turn, or a probe, got its reply."""
+        """A turn, or a trial call, got its reply."""
         self._failing.clear()
 
 
-def probe(model: str, sampling: Sampling) -> Request:
+def trial_call(model: str, sampling: Sampling) -> Request:
     """The smallest call that shows whether a model answers; whatever it says will do."""
     schema = {
         "type": "object",

@@ -10,14 +10,14 @@ from orchestrator.debate.order import steps
 from orchestrator.debate.steps import Ending
 from orchestrator.domain import Claim
 from orchestrator.errors import CapacityError, EndpointError, OrchestrateError, StoreError, TransientError
-from orchestrator.scheduler import plan, retry
+from orchestrator.scheduler import plan
 from orchestrator.scheduler.context import Halt, LaneSettings, RunContext
 from orchestrator.scheduler.fewest import Chain
 from orchestrator.scheduler.floors import Floors
 from orchestrator.scheduler.loads import Loads
 from orchestrator.scheduler.meter import Meter
 from orchestrator.scheduler.taking import Taking
-from orchestrator.scheduler.visits import hold_visit
+from orchestrator.scheduler.visits import Setback, hold_visit
 
 _POLL_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -176,30 +176,32 @@ class Lane:
 
     async def _visit(self, claim: Claim) -> None:
         try:
-            ending, decision = await hold_visit(self._run, claim, self._floors[claim.digest], self._floors.breaker)
+            ending, setback = await hold_visit(self._run, claim, self._floors[claim.digest], self._floors.breaker)
         finally:
             self._floors.over(claim)
         if ending is Ending.YIELDED:
             # Only another endpoint can have the model that comes next: here it would not have been left.
             self._run.announce(but=self._endpoint.name)
-        if decision is not None:
+        if setback is not None:
             self._look_again = True
-            if decision.delay_s is not None:
+            if setback.decision.delay_s is not None:
                 self._taking.give_back(claim)
-            self._heed(decision)
+            self._heed(setback)
         elif ending is not Ending.UNSPOKEN:
             self._outages = 0
 
-    def _heed(self, decision: retry.Decision) -> None:
-        alone = self._floors.window.limit == 1
+    def _heed(self, setback: Setback) -> None:
+        decision, alone = setback.decision, self._floors.window.limit == 1
         if decision.crowded:
             self._floors.window.refused(now=self._run.clock.monotonic())
-        if decision.pause or (decision.crowded and alone):
-            self._pause_endpoint("no room for a single turn" if decision.crowded else "")
+        if decision.pause:
+            self._pause_endpoint(str(setback.error))
+        elif decision.crowded and alone:
+            self._pause_endpoint("no room for a single turn")
 
     def _pause_endpoint(self, why: str) -> None:
         self._paused = True
-        self._run.tally.paused.setdefault(self._endpoint.name, why)
+        self._run.tally.paused[self._endpoint.name] = why
         self._floors.seats.close()
 
     def _ended(self, visit: asyncio.Task[None]) -> None:
@@ -213,7 +215,8 @@ class Lane:
             self._run.stop(Halt.NOW, error)
 
     def _count(self) -> None:
-        self._run.tally.in_flight[self._endpoint.name] = min(len(self._visits), self._floors.window.limit)
+        tally, name, limit = self._run.tally, self._endpoint.name, self._floors.window.limit
+        tally.in_flight[name], tally.limits[name] = min(len(self._visits), limit), limit
 
     async def _wait_for_endpoint(self, lanes: Sequence[Lane]) -> bool:
         """Ask the endpoint until it answers, and less often with every outage since its last turn.

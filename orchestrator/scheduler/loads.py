@@ -8,7 +8,7 @@ from datetime import timedelta
 from orchestrator.domain import Resident, Swap, Waiting
 from orchestrator.errors import CapacityError, EndpointError, TransientError
 from orchestrator.ports import Endpoint, Sampling
-from orchestrator.scheduler.breaker import probe
+from orchestrator.scheduler.breaker import trial_call
 from orchestrator.scheduler.context import RunContext
 from orchestrator.scheduler.fewest import Room
 from orchestrator.scheduler.meter import Meter
@@ -82,14 +82,14 @@ class Loads:
         self._run.tally.loaded[self._endpoint.name] = self.loaded
 
     async def try_out(self) -> None:
-        """One small call of a loaded model, if there is one.
+        """One trial call of a loaded model, if there is one.
 
         Raises:
             TransientError, CapacityError: the endpoint is still at fault. Any other answer shows that it works.
         """
         for model in self.loaded[:1]:
             try:
-                await self._endpoint.speak(probe(model, self._models[model]))
+                await self._endpoint.speak(trial_call(model, self._models[model]))
             except (TransientError, CapacityError):
                 raise
             except EndpointError:

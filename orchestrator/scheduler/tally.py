@@ -33,6 +33,7 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     loaded: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by endpoint
     in_flight: dict[str, int] = field(default_factory=dict)  # by endpoint
+    limits: dict[str, int] = field(default_factory=dict)  # by endpoint: turns that may be in flight now
     paused: dict[str, str] = field(default_factory=dict)  # endpoint to the reason
     notes: list[str] = field(default_factory=list)  # the newest, one line each, oldest first
     forgotten: int = 0  # older notes that are no longer kept

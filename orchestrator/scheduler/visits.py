@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from orchestrator.debate.graph import hold_debate
 from orchestrator.debate.steps import Ending, Failure, Floor, begin, failure_of
 from orchestrator.domain import Claim, Failed, Spoken
-from orchestrator.errors import DeterministicError, ErrorClass, StoreError, TransientError
+from orchestrator.errors import DeterministicError, EndpointError, ErrorClass, StoreError, TransientError
 from orchestrator.ports import TaskStore
 from orchestrator.scheduler import retry
 from orchestrator.scheduler.breaker import Breaker
 from orchestrator.scheduler.context import Halt, RunContext
 
 
-async def hold_visit(
-    run: RunContext, claim: Claim, floor: Floor, breaker: Breaker
-) -> tuple[Ending, retry.Decision | None]:
-    """Let a claimed task speak as far as it goes: why it ended, and what was decided if it failed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """A turn that failed: with which error, and what was decided about it."""
+
+    error: EndpointError
+    decision: retry.Decision
+
+
+async def hold_visit(run: RunContext, claim: Claim, floor: Floor, breaker: Breaker) -> tuple[Ending, Setback | None]:
+    """Let a claimed task speak as far as it goes: why it ended, and what became of its turn if that failed.
 
     Raises:
         StoreError: a turn could not be made durable; the run cannot go on.
@@ -41,7 +48,7 @@ async def hold_visit(
     return visit.ending, None
 
 
-async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) -> retry.Decision:
+async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) -> Setback:
     error = failure.error
     if error.kind is ErrorClass.TRANSIENT:
         breaker.failed(claim.task_id)
@@ -65,9 +72,7 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Brea
         await run.commits.do(lambda store: store.release(claim.task_id, claim.token, now))
     if decision.stop:
         run.stop(Halt.SOON, error)
-    if decision.pause:
-        run.tally.paused[failure.attempt.endpoint] = str(error)
-    return decision
+    return Setback(error=error, decision=decision)
 
 
 async def record(run: RunContext, spoken: Spoken, breaker: Breaker) -> bool:

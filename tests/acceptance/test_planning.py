@@ -98,8 +98,8 @@ def test_plan_holds_each_field_of_endpoint(ready: Place) -> None:
     (endpoint,) = ready.json("plan", "--max-workers", "auto")["endpoints"]
 
     assert set(endpoint) == {
-        *("endpoint", "backend", "models", "holds", "max_workers", "order", "wave_size", "why", "turns", "loads"),
-        *("exact", "seconds", "low", "high", "first_verdict", "rests_on"),
+        *("endpoint", "backend", "answers", "models", "holds", "max_workers", "order", "wave_size", "why", "turns"),
+        *("loads", "exact", "seconds", "low", "high", "first_verdict", "rests_on"),
     }
     assert endpoint["low"] < endpoint["seconds"] < endpoint["high"]
 
@@ -201,6 +201,23 @@ def test_each_replica_gets_its_share(place: Place) -> None:
     assert all(endpoint["seconds"] for endpoint in known["endpoints"])
 
 
+def test_replica_that_is_down_gets_no_turns(place: Place, tmp_path: Path) -> None:
+    with ollama(tmp_path / "calls", [A], slots=4, num_ctx=8192) as url:
+        place.cards(dict.fromkeys(CAST, A))
+        table = f'backend = "ollama"\nmodels = ["{A}"]\nslots = 4\nurl ='
+        place.settings(f'[endpoints.up]\n{table} "{url}"\n[endpoints.down]\n{table} "http://127.0.0.1:9"\n')
+        place.run("submit", SAMPLE, "--debate", "posting")
+
+        said, known = " ".join(place.run("plan").split()), place.json("plan")
+        end = place.json("process-pending")
+
+    found = {each["endpoint"]: (each["answers"], each["turns"], each["loads"]) for each in known["endpoints"]}
+    assert found == {"up": (True, 126, 1), "down": (False, 0, 0)}
+    assert "down (ollama): qwen2.5:7b server does not answer: the others take its turns; orchestrate doctor" in said
+    actual = {each["endpoint"]: each["actual"]["turns"] for each in end["comparisons"]}
+    assert (end["done"], actual) == (42, {"": 126, "up": 126, "down": 0})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("general", "loads"), [("", 3), ("wave_size = 16", 7)])
 def test_run_keeps_to_probed_plan(place: Place, tmp_path: Path, general: str, loads: int) -> None:
@@ -250,3 +267,50 @@ def test_status_without_predictions_stays_silent(ready: Place) -> None:
 
     assert "predicted" not in ready.run("status")
     assert ready.json("status")["comparisons"] == []
+
+
+@pytest.mark.parametrize(
+    ("order", "wave_size", "said"),
+    [("waves", 64, "order waves of 64 because"), ("depth", 4, "order depth first, 4 at a time because")],
+)
+def test_order_is_said_where_models_take_turns(place: Place, order: str, wave_size: int, said: str) -> None:
+    place.cards({"advocate": "rehearsal-a", "critic": "rehearsal-b", "judge": "rehearsal-a"})
+    place.settings(f'order = "{order}"\n[endpoints.one]\nbackend = "rehearsal"\nholds = 1\n')
+    place.run("submit", SAMPLE, "--debate", "posting")
+
+    shown = " ".join(place.run("plan").split())
+    (endpoint,) = place.json("plan")["endpoints"]
+
+    assert said in shown
+    assert (endpoint["order"], endpoint["wave_size"]) == (order, wave_size)
+
+
+def ended_by(place: Place, number: signal.Signals) -> str:
+    """What a run says that a signal ends after its first turns."""
+    before = place.rows("SELECT count(*) FROM turns")
+    running = place.start("process-pending")
+    while place.rows("SELECT count(*) FROM turns") == before:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    running.send_signal(number)
+    return running.communicate(timeout=30)[0]
+
+
+@pytest.mark.slow
+def test_early_end_is_no_missed_prediction(place: Place, tmp_path: Path) -> None:
+    with ollama(tmp_path / "calls", [A, B], slots=4, latency=0.1, num_ctx=8192) as url:
+        place.cards(CAST)
+        place.settings(f'[endpoints.gpu]\nbackend = "ollama"\nurl = "{url}"\nslots = 4\n')
+        place.run("submit", SAMPLE, "--debate", "posting")
+
+        said = ended_by(place, signal.SIGINT)
+        ended_by(place, signal.SIGKILL)
+        shown, known = place.run("status"), place.json("status")
+
+    turns = dict(place.rows("SELECT run_id, count(*) FROM turns GROUP BY 1"))
+    assert place.rows("SELECT status FROM runs ORDER BY id") == [("interrupted",), ("running",)]
+    assert f": done {turns[1]} of 126 turns, 1 of 3 loads" in said
+    assert "run 1: ended early (interrupted) after " in shown
+    assert f"run 2: ended early (lost): done {turns[2]} of {126 - turns[1]} turns, " in shown
+    assert "actual" not in said + shown
+    assert [each["status"] for each in known["comparisons"]] == ["lost", "lost", "interrupted", "interrupted"]

@@ -39,6 +39,7 @@ async def test_one_cast_takes_three_loads(tmp_path: Path) -> None:
 
         assert end.tally.done == 42
         assert (server.loads, end.tally.swaps) == (3, 3)
+        assert (end.tally.limits, end.tally.in_flight) == ({"gpu": 4}, {"gpu": 0})
         assert server.events == [("load", A), ("unload", A), ("load", B), ("unload", B), ("load", A)]
         assert server.most_models_wanted == 1
 
@@ -129,11 +130,12 @@ async def test_outage_pauses_and_goes_on(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
     while not tallies[0].paused:
         await asyncio.sleep(0.01)
+    assert first.url in tallies[0].paused["gpu"]
 
     async with OllamaStandIn(models=[A, B], slots=4, num_ctx=8192, port=port) as second:
         end = await running
 
-        assert (end.tally.done, end.tally.failed) == (30, 0)
+        assert (end.tally.done, end.tally.failed, end.tally.paused) == (30, 0, {})
         assert len(chats(second)) >= 3 * 30 - len(chats(first))
     assert set(end.tally.failures) <= {"transient"}
     with closing(sqlite3.connect(place.config.database)) as database:

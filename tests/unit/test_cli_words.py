@@ -15,7 +15,7 @@ from orchestrator.app.setup import settings_text
 from orchestrator.cli.comparing import compared
 from orchestrator.cli.format import clock_time, counted, duration, interval
 from orchestrator.cli.moments import moment
-from orchestrator.domain import RunId
+from orchestrator.domain import RunId, RunStatus
 from orchestrator.measures import Prediction
 from orchestrator.store.reading_rows import Actual
 
@@ -31,12 +31,18 @@ def _in_berlin() -> Iterator[None]:
     time.tzset()
 
 
-def comparison(endpoint: str = "", *, said: float | None = 7800.0, made: float | None = 8040.0) -> Comparison:
+def comparison(
+    endpoint: str = "",
+    *,
+    said: float | None = 7800.0,
+    made: float | None = 8040.0,
+    status: RunStatus = RunStatus.DONE,
+) -> Comparison:
     predicted = Prediction(
         endpoint=endpoint, turns=5292, loads=57, seconds=said, low=said, high=said, first_verdict=None
     )
     actual = Actual(endpoint=endpoint, turns=5290, loads=1, seconds=made)
-    return Comparison(run_id=RunId(1), endpoint=endpoint, predicted=predicted, actual=actual)
+    return Comparison(run_id=RunId(1), status=status, endpoint=endpoint, predicted=predicted, actual=actual)
 
 
 @pytest.mark.parametrize(
@@ -104,33 +110,61 @@ def test_one_thing_is_no_plural() -> None:
 
 
 def test_run_is_held_against_prediction() -> None:
-    lines = list(compared([comparison()], done=True))
+    lines = list(compared([comparison()]))
 
     assert lines == ["predicted 5,292 turns, 57 loads, 2 h 10 min; actual 5,290 turns, 1 load, 2 h 14 min (+3 %)"]
 
 
 @pytest.mark.parametrize(
-    ("said", "made", "done", "ends"),
+    ("said", "made", "status", "ends"),
     [
-        (None, 60.0, True, "time unknown; actual 5,290 turns, 1 load, 1 min"),
-        (120.0, None, False, "2 min; actual 5,290 turns, 1 load, so far"),
-        (120.0, 60.0, False, "2 min; actual 5,290 turns, 1 load, 1 min"),
-        (120.0, 60.0, True, "2 min; actual 5,290 turns, 1 load, 1 min (-50 %)"),
-        (0.2, 0.9, True, "0.2 s; actual 5,290 turns, 1 load, 0.9 s"),
+        (None, 60.0, RunStatus.DONE, "time unknown; actual 5,290 turns, 1 load, 1 min"),
+        (120.0, None, RunStatus.RUNNING, "2 min; actual 5,290 turns, 1 load, so far"),
+        (120.0, 60.0, RunStatus.DONE, "2 min; actual 5,290 turns, 1 load, 1 min (-50 %)"),
+        (0.2, 0.9, RunStatus.DONE, "0.2 s; actual 5,290 turns, 1 load, 0.9 s"),
     ],
 )
-def test_percent_only_where_it_says_something(said: float | None, made: float | None, done: bool, ends: str) -> None:
-    (line,) = compared([comparison(said=said, made=made)], done=done)
+def test_percent_only_where_it_says_something(
+    said: float | None, made: float | None, status: RunStatus, ends: str
+) -> None:
+    (line,) = compared([comparison(said=said, made=made, status=status)])
 
     assert line == f"predicted 5,292 turns, 57 loads, {ends}"
+
+
+DONE = "done 5,290 of 5,292 turns, 1 of 57 loads"
+
+
+@pytest.mark.parametrize(
+    ("said", "made", "status", "line"),
+    [
+        (7800.0, 60.0, RunStatus.INTERRUPTED, f"(interrupted) after 1 min: {DONE}; the whole was predicted to take"),
+        (7800.0, 60.0, RunStatus.FAILED, f"(failed) after 1 min: {DONE}; the whole was predicted to take"),
+        (7800.0, 99999.0, RunStatus.LOST, f"(lost): {DONE}; the whole was predicted to take"),
+        (7800.0, None, RunStatus.LOST, f"(lost): {DONE}; the whole was predicted to take"),
+        (None, 60.0, RunStatus.INTERRUPTED, f"(interrupted) after 1 min: {DONE}"),
+    ],
+)
+def test_run_that_ended_early_missed_nothing(
+    said: float | None, made: float | None, status: RunStatus, line: str
+) -> None:
+    (shown,) = compared([comparison(said=said, made=made, status=status)])
+
+    assert shown == f"ended early {line}{' 2 h 10 min' if said else ''}"
+
+
+def test_parts_of_early_end_say_how_far() -> None:
+    cut = [comparison(name, status=RunStatus.INTERRUPTED) for name in ("", "left", "right")]
+
+    assert list(compared(cut))[1:] == [f"  left: {DONE}", f"  right: {DONE}"]
 
 
 def test_endpoints_are_compared_if_several() -> None:
     whole, left, right = comparison(), comparison("left"), comparison("right", said=None)
 
-    assert len(list(compared([whole, left], done=True))) == 1
-    assert len(list(compared([whole, left, right], done=True, endpoints=False))) == 1
-    assert list(compared([whole, left, right], done=True))[1:] == [
+    assert len(list(compared([whole, left]))) == 1
+    assert len(list(compared([whole, left, right], endpoints=False))) == 1
+    assert list(compared([whole, left, right]))[1:] == [
         "  left: predicted 5,292 turns, 57 loads, 2 h 10 min; actual 5,290 turns, 1 load",
         "  right: predicted 5,292 turns, 57 loads, time unknown; actual 5,290 turns, 1 load",
     ]
@@ -146,4 +180,4 @@ def test_written_examples_leave_workers_to_runs() -> None:
 
 
 def test_nothing_said_means_no_line() -> None:
-    assert not list(compared([], done=True))
+    assert not list(compared([]))

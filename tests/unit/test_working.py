@@ -124,7 +124,9 @@ def test_turns_in_flight_follow_settings(
 def test_in_flight_is_known_beforehand(
     casting: Casting, room: Room | None, workers: int | None, slots: int | None, in_flight: int | None
 ) -> None:
-    working = Working(casting=casting, room=room, workers=workers, slots=slots, first=None, wave_size=None, why="")
+    working = Working(
+        casting=casting, room=room, workers=workers, slots=slots, first=None, order="depth", wave_size=None, why=""
+    )
 
     assert working.in_flight == in_flight
 
@@ -243,19 +245,19 @@ def choice(known: Seen, tasks: int = 1000) -> Choice:
 
 
 @pytest.mark.parametrize(
-    ("order", "holds", "wave_size", "why"),
+    ("asked", "holds", "order", "wave_size", "why"),
     [
-        ("auto", 1, 64, "its 2 models do not fit together: waves"),
-        ("auto", 2, None, "all of its models fit: depth first keeps each task's prompt cached"),
-        ("waves", 2, 64, "waves were asked for"),
-        ("depth", 2, None, "depth first was asked for"),
-        ("depth", 1, 4, "depth first was asked for, as many at a time as are in flight"),
+        ("auto", 1, "waves", 64, "its 2 models do not fit together: waves"),
+        ("auto", 2, "depth", None, "all of its models fit: depth first keeps each task's prompt cached"),
+        ("waves", 2, "waves", 64, "waves were asked for"),
+        ("depth", 2, "depth", None, "depth first was asked for"),
+        ("depth", 1, "depth", 4, "depth first was asked for, as many at a time as are in flight"),
     ],
 )
-def test_order_is_chosen_with_reason(order: str, holds: int, wave_size: int | None, why: str) -> None:
-    working = choice(seen(casting(holds=holds, slots=4 // holds), settings={"order": order})).working
+def test_order_is_chosen_with_reason(asked: str, holds: int, order: str, wave_size: int | None, why: str) -> None:
+    working = choice(seen(casting(holds=holds, slots=4 // holds), settings={"order": asked})).working
 
-    assert (working.wave_size, working.why) == (wave_size, why)
+    assert (working.order, working.wave_size, working.why) == (order, wave_size, why)
 
 
 def test_known_costs_are_compared() -> None:
