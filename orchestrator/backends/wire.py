@@ -18,7 +18,7 @@ from orchestrator.errors import SetupError, TransientError
 
 LONGEST_BODY = 16 * 1024 * 1024
 _CONNECT_S = 5.0
-_PROBE_S = 10.0
+_LOOK_S = 10.0
 _LONGEST_WAIT_S = 3600.0
 
 
@@ -45,7 +45,7 @@ class Wire:
 
     async def get(self, path: str) -> Answer:
         """GET, within 10 seconds. Raises TransientError or SetupError."""
-        return await self._call("GET", path, None, _PROBE_S)
+        return await self._call("GET", path, None, _LOOK_S)
 
     async def post(self, path: str, body: Mapping[str, Any], timeout_s: float) -> Answer:
         """POST a JSON body. Raises TransientError or SetupError."""

@@ -9,7 +9,7 @@ turn: a cliff (scheduling.md). Where it lies depends on a cache size that nobody
    falls (by a tenth; by three tenths out of the rise, which overshoots), or when a call is refused (by half).
    Then listen to no turn begun before those too many have ended: it tells of another limit.
 3. **Climb** back by 4 % a round to somewhat below where it went wrong. A round is as many turns as are in flight.
-4. **Hold**, and probe upward by 2 % after a number of rounds that doubles whenever it goes wrong.
+4. **Hold**, and nudge upward by 2 % after a number of rounds that doubles whenever it goes wrong.
 
 No clock, no chance, no effects: the same turns at the same times give the same limits.
 """
@@ -26,8 +26,8 @@ __all__ = ["Heard", "Window"]
 RISE = 0.4  # turns for each turn heard; a whole one while there are few
 FEW = 8
 CLIMB = 0.04  # a round
-PROBE = 0.02
-PATIENCE = (16, 96)  # rounds between probes: at first, at most
+NUDGE = 0.02
+PATIENCE = (16, 96)  # rounds between nudges: at first, at most
 OVERSHOT, FELL, REFUSED = 0.7, 0.9, 0.5  # what is left of the limit after a fall
 NEAR = 0.85  # of where it overshot: what had just begun there had not taken all of its room yet
 AFTER = 0.5  # of a turn's length, from the end of the last one too many until what begins counts
@@ -45,8 +45,8 @@ class Window:
         self._overshoots = True  # until it has once come down from the rise
         self._by_rate = False  # the rise ended because no more got done
         self._patience = PATIENCE[0]
-        self._held = 0.0  # rounds since the last probe
-        self._probe = PROBE
+        self._held = 0.0  # rounds since the last nudge
+        self._nudge = NUDGE
         self._level = 0.0  # where it last went wrong
         self._full = False  # more are in flight than may be
         self._since = -math.inf  # what was begun before tells of another limit
@@ -130,7 +130,7 @@ class Window:
     def _fall(self, limit: float, *, rest: float, why: str, now: float) -> None:
         if self._limit > self._rest:
             self._patience = min(max(PATIENCE[0], 2 * self._patience), PATIENCE[1])
-        self._level, self._probe, self._held = self._limit, PROBE, 0.0
+        self._level, self._nudge, self._held = self._limit, NUDGE, 0.0
         self.why = f"{why} at {self.limit}"
         self._limit = max(1.0, min(self._limit, limit))
         self._rest = max(1.0, min(rest, self._most))
@@ -181,12 +181,12 @@ class Window:
         self._held += 1 / self._limit
         if self._held < self._patience:
             return
-        # Beyond where it once went wrong all is new, and what went wrong may be over: each probe may be bolder.
+        # Beyond where it once went wrong all is new, and what went wrong may be over: each nudge may be bolder.
         bold = self._limit > self._level
         self._patience = max(1, self._patience // 2) if bold else max(PATIENCE[0], self._patience)
-        self._probe = min(2 * self._probe, RISE) if bold else PROBE
+        self._nudge = min(2 * self._nudge, RISE) if bold else NUDGE
         self._held, self._rest = 0.0, self._limit
-        self._to(self._limit + max(1.0, self._probe * self._limit))
+        self._to(self._limit + max(1.0, self._nudge * self._limit))
 
     def _to(self, limit: float) -> None:
         self._limit = max(1.0, min(self._most, limit))

@@ -223,7 +223,7 @@ def test_given_slots_are_the_limit() -> None:
     assert talk.window.why == "the server's slots"
 
 
-def test_probes_are_rare_and_small() -> None:
+def test_nudges_are_rare_and_small() -> None:
     talk = settled(100)
     talk.limits.clear()
 
@@ -234,7 +234,7 @@ def test_probes_are_rare_and_small() -> None:
     assert talk.limits.index(102) > 100 * 12
 
 
-def test_probe_that_fails_is_repeated_later() -> None:
+def test_nudge_that_fails_is_repeated_later() -> None:
     talk, waits = settled(100), []
     for _ in range(3):
         before = len(talk.limits)
@@ -247,7 +247,7 @@ def test_probe_that_fails_is_repeated_later() -> None:
     assert waits[2] == pytest.approx(2 * waits[1], rel=0.1)
 
 
-def test_probes_grow_bold_when_all_is_new() -> None:
+def test_nudges_grow_bold_when_all_is_new() -> None:
     talk = settled(100)
     talk.window.refused(now=talk.now + 100)
 
