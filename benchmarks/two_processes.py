@@ -3,7 +3,7 @@
 One run and the server share one core; then two runs and the server share two. Debates a second are counted from the
 first turn sent to the last verdict stored, start-up left out.
 
-    python -m benchmarks.two_processes [--debates 3000] [--rounds 3]
+    python -m benchmarks.two_processes [--debates 5000] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def busy_s(database: Path) -> float:
 def main() -> None:
     """Measure both in turn, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--debates", type=int, default=3000)
+    parser.add_argument("--debates", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[:2]

@@ -62,7 +62,8 @@ class Seen:
     @property
     def sure(self) -> bool:
         """Whether enough was measured to tell how many turns will be in flight; a probe alone shows too few."""
-        return self._working().in_flight is not None or self.costs.turns >= _ENOUGH
+        measured, _ = self._of_these_models()
+        return self._working().in_flight is not None or sum(each.rate.turns for each in measured) >= _ENOUGH
 
     @property
     def speed(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ Z = 1.645  # nine runs in ten end within the interval, if errors are normal
 RUN_SPREAD = 0.05  # of one run's mean charge against another's, until three runs have shown it
 _PER_REPLY_TOKEN = 20  # prompt tokens that are read in the time one reply token takes to write
 _NEAR = (0.7, 1.4)  # of the number in flight that is asked for
+_TELLING = 20  # turns of a role, until their mean is taken at its word
 _WASTE = 0.01  # share of the time that loading may take
 _SLOTS = 16  # turns for each slot in the smallest wave: the last ones leave slots idle
 
@@ -83,19 +84,43 @@ def charges(
 ) -> tuple[dict[tuple[str, Role], Charge], int]:
     """The charges of an endpoint's turns with about `in_flight` of them under way, and that number.
 
-    `rates` come with the run that measured them. With `in_flight` None it is the number most turns were spoken with.
+    `rates` come with the run that measured them. With `in_flight` None it is the number that got most done: a short run
+    spends much of its time looking for it, and beyond it.
     """
     known = list(rates)
+    low, high = _NEAR
+    if in_flight is None and (best := _best([rate for _, rate in known])) is not None:
+        # Fewer in flight cost about as much; more may be beyond what the cache holds.
+        in_flight, high = best, 1.0
     if in_flight is None:
-        turns: defaultdict[int, int] = defaultdict(int)
-        for _, rate in known:
-            turns[rate.in_flight] += rate.turns
-        in_flight = max(turns, key=lambda level: (turns[level], level), default=1)
-    near = [(run, rate) for run, rate in known if _NEAR[0] * in_flight <= rate.in_flight <= _NEAR[1] * in_flight]
+        in_flight = _commonest([rate for _, rate in known])
+    near = [(run, rate) for run, rate in known if low * in_flight <= rate.in_flight <= high * in_flight]
     groups: defaultdict[tuple[str, Role], list[tuple[int | None, TurnRate]]] = defaultdict(list)
     for run, rate in near:
         groups[rate.model, rate.role].append((run, rate))
     return {key: _charge(group) for key, group in groups.items()}, in_flight
+
+
+def _best(rates: Sequence[TurnRate]) -> int | None:
+    """The number in flight that took the least of the endpoint's time; None if none tells enough of every role."""
+    levels: defaultdict[int, dict[tuple[str, Role], tuple[int, float]]] = defaultdict(dict)
+    for rate in rates:
+        turns, seconds = levels[rate.in_flight].get((rate.model, rate.role), (0, 0.0))
+        levels[rate.in_flight][rate.model, rate.role] = turns + rate.turns, seconds + rate.seconds
+    roles = {role for spoken in levels.values() for role in spoken}
+    means = {
+        level: sum(seconds / turns for turns, seconds in spoken.values())
+        for level, spoken in levels.items()
+        if spoken.keys() == roles and all(turns >= _TELLING for turns, _ in spoken.values())
+    }
+    return min(means, key=lambda level: means[level], default=None)
+
+
+def _commonest(rates: Sequence[TurnRate]) -> int:
+    turns: Counter[int] = Counter()
+    for rate in rates:
+        turns[rate.in_flight] += rate.turns
+    return max(turns, key=lambda level: (turns[level], level), default=1)
 
 
 def _charge(group: Sequence[tuple[int | None, TurnRate]]) -> Charge:

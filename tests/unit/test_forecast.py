@@ -275,6 +275,27 @@ def test_commonest_level_is_taken_unasked() -> None:
     }
 
 
+def test_level_that_got_most_done_is_taken_unasked() -> None:
+    # A short run spends more turns beyond what the server's cache holds than at what it holds.
+    rates = [(1, rate(56, 20, 20.0)), (1, rate(69, 20, 18.0)), (1, rate(87, 200, 300.0)), (1, rate(12, 19, 1.9))]
+
+    found, in_flight = charges(rates, None)
+
+    assert in_flight == 69
+    assert found["a", Role.JUDGE].seconds == pytest.approx(0.95)  # of 56 and 69
+
+
+def test_level_must_tell_of_every_role() -> None:
+    rates = [
+        (1, rate(30, 20, 40.0)),
+        (1, rate(30, 20, 40.0, model="b")),
+        (1, rate(60, 20, 20.0)),
+        (1, rate(60, 19, 19.0, model="b")),
+    ]
+
+    assert charges(rates, None)[1] == 30
+
+
 def test_no_rates_are_no_charges() -> None:
     assert charges([], None) == ({}, 1)
     assert charges([], 8) == ({}, 8)
