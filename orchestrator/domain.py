@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType
 
-from orchestrator.errors import ErrorClass
+from orchestrator.errors import ErrorClass, Guard
 
 JobId = NewType("JobId", int)
 TaskId = NewType("TaskId", int)
@@ -132,6 +132,20 @@ class Usage:
     total_s: float = 0.0  # from our side of the wire, re-asks included
 
 
+class Mark(StrEnum):
+    """What a turn's reply came wrapped in; harmless, taken off, and counted."""
+
+    FENCED = "fenced"  # a Markdown fence stood around its object
+    PROSE = "prose"  # words stood before or after its object
+    THOUGHT = "thought"  # thinking stood before its object, up to </think>
+
+
+class Flag(StrEnum):
+    """What a person should look at before believing a verdict. It is kept all the same."""
+
+    OUTSIDE = "outside"  # its score lies outside the range of the scores that the debaters suggested
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """What one actor said for one task. `reply` is the parsed, validated text."""
@@ -145,11 +159,12 @@ class Turn:
     reply: Payload
     quotes: tuple[Quote, ...]
     prompt_hash: str  # sha256 of the rendered messages, hexadecimal
-    asks: int  # calls this turn took: 1, or 2 after a re-ask
+    asks: int  # calls this turn took: 1, or more where the reply had to be asked for again
     attempt: int
     usage: Usage
     started_at: datetime
     finished_at: datetime
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +173,7 @@ class Verdict:
 
     score: int
     label: str
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +220,8 @@ class Attempt:
     reply: str  # what the server did say; may be empty
     started_at: datetime
     finished_at: datetime
+    guard: Guard | None = None  # the check that refused the reply, if one did
+    asks: int = 1  # calls of the model that it took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ OrchestrateError             said in one line, with what to do next; exit 1
     ├── TransientError       the call may work later: refused, reset, timed out, a half body, 5xx
     ├── CapacityError        the server has no room now: 429, 503, out of memory
     ├── OverflowingError     prompt and reply do not fit the context, or the reply was cut at its limit
-    ├── ShapeError           the reply is not what the schema asks for, even after one re-ask
+    ├── ShapeError           the reply is not what the schema asks for, even after it was asked for again
+    │   └── ContradictionError  a judge's analysis ends against its score, even after it was asked about it
     ├── RefusalError         the model declined to answer
     ├── DeterministicError   the same call will fail again: 400, or a 500 that names an option
     └── SetupError           unknown model, bad key, wrong address: nothing works until somebody mends it
@@ -36,6 +37,15 @@ class ErrorClass(StrEnum):
     CONFIGURATION = "configuration"  # nothing works until somebody mends it
     LOST = "lost"  # the worker died or its lease ran out while it spoke
     CANCELLED = "cancelled"  # a person stopped it
+
+
+class Guard(StrEnum):
+    """Which check kept a reply from becoming a turn; finer than a class, and counted by itself."""
+
+    TRUNCATION = "truncation"  # the server read less of the prompt than it was sent
+    COMPLETENESS = "completeness"  # the reply ended before its end, or nobody said that it had ended
+    SHAPE = "shape"  # it is not the one JSON object that was asked for
+    CONTRADICTION = "contradiction"  # its analysis ends against its verdict
 
 
 class OrchestrateError(Exception):
@@ -75,14 +85,18 @@ class EndpointError(OrchestrateError):
 
     Attributes:
         kind: the class that decides what is done about it.
+        guard: the check that refused the reply; None if it was no such check.
+        asks: calls of the model that this attempt took.
         reply: what the server did say, kept with the attempt; may be empty.
         retry_after_s: seconds the server asked us to wait, if it did.
     """
 
     kind = ErrorClass.TRANSIENT
+    guard: Guard | None = None
 
     def __init__(self, message: str, *, reply: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message)
+        self.asks = 1
         self.reply = reply
         self.retry_after_s = retry_after_s
 
@@ -117,6 +131,13 @@ class ShapeError(EndpointError):
     """The reply is not what the schema asks for."""
 
     kind = ErrorClass.SHAPE
+    guard: Guard = Guard.SHAPE
+
+
+class ContradictionError(ShapeError):
+    """A judge's analysis ends on one side, and its score says another: which of the two is meant, nobody knows."""
+
+    guard = Guard.CONTRADICTION
 
 
 class RefusalError(EndpointError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,6 +46,16 @@ def storable(text: str) -> str:
     except UnicodeEncodeError:
         return "".join(_REPLACEMENT if "\ud800" <= letter <= "\udfff" else letter for letter in text)
     return text
+
+
+def words_text(words: Iterable[str]) -> str:
+    """Words of an enum in one column, "fenced, prose"; empty for none."""
+    return ", ".join(words)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text written by `words_text`."""
+    return text.split(", ") if text else []
 
 
 def json_text(value: Mapping[str, Any] | Sequence[Any]) -> str:

@@ -28,6 +28,7 @@ _VERDICTS = table(
             "status",
             "score",
             "label",
+            "flags",
             "error_class",
             "analysis",
             "quotes_verified",
@@ -57,7 +58,9 @@ _FAILURES = table(
             "endpoint",
             "attempt",
             "error_class",
+            "guard",
             "error",
+            "asks",
         )
     ),
     column("finished_at", UtcTime),
@@ -147,6 +150,7 @@ def find(key: str, debate: str | None) -> Select[Any]:
             tasks,
             verdicts.c.score,
             verdicts.c.label,
+            verdicts.c.flags,
         )
         .join(jobs, jobs.c.id == tasks.c.job_id)
         .outerjoin(verdicts, verdicts.c.task_id == tasks.c.id)

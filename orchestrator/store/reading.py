@@ -13,11 +13,12 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Executable, Row
 
-from orchestrator.domain import Digest, JobDraft, Role, RunId, RunStatus, Step, TaskId, TaskStatus, Verdict
-from orchestrator.errors import ErrorClass
+from orchestrator.domain import Digest, Flag, JobDraft, Role, RunId, RunStatus, Step, TaskId, TaskStatus, Verdict
+from orchestrator.errors import ErrorClass, Guard
 from orchestrator.measures import LoadRate, Prediction, TurnRate
-from orchestrator.store import questions
-from orchestrator.store.codec import json_of, json_text
+from orchestrator.store import doubts, questions
+from orchestrator.store.codec import json_of, json_text, words_of
+from orchestrator.store.doubts import Doubts
 from orchestrator.store.engine import connect, reader_engine, said_in_words
 from orchestrator.store.reading_rows import (
     Actual,
@@ -154,6 +155,11 @@ class Reading:
             for row in self._all(questions.runs_of(limit))
         ]
 
+    def doubts(self, run_ids: Sequence[RunId]) -> Doubts:
+        """What to look at before believing the verdicts; constant judges are those of these runs."""
+        with self._snapshot() as connection:
+            return doubts.found(connection, run_ids)
+
     def speaking(self) -> list[SpeakingRow]:
         """Tasks under lease now, by endpoint, run and role."""
         return [
@@ -190,7 +196,7 @@ class Reading:
                 finished_at=row.finished_at,
                 turns=spoken.get(row.task_id, ()),
                 attempts=attempts.get(row.task_id, ()),
-                verdict=None if row.score is None else Verdict(score=row.score, label=row.label),
+                verdict=_verdict(row),
             )
             for row in rows
         ]
@@ -202,6 +208,7 @@ class Reading:
                 **{
                     **row._mapping,
                     "status": TaskStatus(row.status),
+                    "flags": tuple(map(Flag, words_of(row.flags or ""))),
                     "error_class": row.error_class and ErrorClass(row.error_class),
                     "backends": tuple(sorted(row.backends.split(","))) if row.backends else (),
                     "payload": json_of(row.payload),
@@ -219,6 +226,7 @@ class Reading:
                     "status": TaskStatus(row.status),
                     "role": Role(row.role),
                     "error_class": ErrorClass(row.error_class),
+                    "guard": Guard(row.guard) if row.guard else None,
                 }
             )
 
@@ -257,6 +265,12 @@ def _step(row: Row[Any]) -> Step | None:
     if row.next_role is None:
         return None
     return Step(role=Role(row.next_role), round=row.next_round, model=row.next_model)
+
+
+def _verdict(row: Row[Any]) -> Verdict | None:
+    if row.score is None:
+        return None
+    return Verdict(score=row.score, label=row.label, flags=tuple(map(Flag, words_of(row.flags))))
 
 
 def _step_count(row: Any) -> StepCount:

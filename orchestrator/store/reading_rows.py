@@ -8,6 +8,7 @@ from datetime import datetime
 from orchestrator.domain import (
     Attempt,
     Digest,
+    Flag,
     Payload,
     Role,
     RunId,
@@ -18,7 +19,7 @@ from orchestrator.domain import (
     Turn,
     Verdict,
 )
-from orchestrator.errors import ErrorClass
+from orchestrator.errors import ErrorClass, Guard
 from orchestrator.measures import LoadRate, TurnRate
 
 
@@ -123,6 +124,7 @@ class VerdictRow:
     status: TaskStatus
     score: int | None
     label: str | None
+    flags: tuple[Flag, ...]
     error_class: ErrorClass | None
     analysis: str | None  # the judge's
     quotes_verified: int
@@ -149,7 +151,9 @@ class FailedRow:
     endpoint: str
     attempt: int
     error_class: ErrorClass
+    guard: Guard | None  # the check that refused the reply, if one did
     error: str
+    asks: int  # calls of the model that it took
     at: datetime
 
 

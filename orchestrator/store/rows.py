@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select
 
-from orchestrator.domain import Attempt, Backend, Quote, Role, RunId, Step, TaskId, Token, Turn, Usage
-from orchestrator.errors import ErrorClass
-from orchestrator.store.codec import json_of, json_text, storable, time_of, time_text
+from orchestrator.domain import Attempt, Backend, Mark, Quote, Role, RunId, Step, TaskId, Token, Turn, Usage
+from orchestrator.errors import ErrorClass, Guard
+from orchestrator.store.codec import json_of, json_text, storable, time_of, time_text, words_of, words_text
 from orchestrator.store.engine import Statement, listed
 from orchestrator.store.tables import attempts, turns
 
@@ -49,6 +49,7 @@ def turn_row(turn: Turn, task_id: TaskId, run_id: RunId, token: Token) -> dict[s
         "total_s": usage.total_s,
         "started_at": time_text(turn.started_at),
         "finished_at": time_text(turn.finished_at),
+        "marks": words_text(turn.marks),
     }
 
 
@@ -77,6 +78,7 @@ def turn_of(row: RowMapping) -> Turn:
         ),
         started_at=time_of(row["started_at"]),
         finished_at=time_of(row["finished_at"]),
+        marks=tuple(map(Mark, words_of(row["marks"]))),
     )
 
 
@@ -96,6 +98,8 @@ def attempt_row(attempt: Attempt, task_id: TaskId, run_id: RunId, token: Token) 
         "reply": storable(attempt.reply),
         "started_at": time_text(attempt.started_at),
         "finished_at": time_text(attempt.finished_at),
+        "guard": attempt.guard.value if attempt.guard else "",
+        "asks": attempt.asks,
     }
 
 
@@ -110,6 +114,8 @@ def attempt_of(row: RowMapping) -> Attempt:
         reply=row["reply"],
         started_at=time_of(row["started_at"]),
         finished_at=time_of(row["finished_at"]),
+        guard=Guard(row["guard"]) if row["guard"] else None,
+        asks=row["asks"],
     )
 
 

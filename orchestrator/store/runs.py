@@ -48,6 +48,8 @@ _KEEP_LOST = Statement(
             constant(""),
             tasks.c.updated_at,
             bindparam("at"),
+            constant(""),
+            constant(1),
         ).where(*_LOST_TASKS),
     )
 )

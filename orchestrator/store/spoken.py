@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, func, null, select, update
 
 from orchestrator.domain import Failed, RunId, Spoken, TaskStatus
-from orchestrator.store.codec import optional_time_text, time_text
+from orchestrator.store.codec import optional_time_text, time_text, words_text
 from orchestrator.store.engine import Statement, Writer, constant
 from orchestrator.store.rows import attempt_row, turn_row
 from orchestrator.store.tables import attempts, tasks, turns, verdicts
@@ -69,7 +69,7 @@ _GIVE_UP = _move(
 )
 _ADD_TURN = Statement(turns.insert(), _TURN_COLUMNS)
 _ADD_ATTEMPT = Statement(attempts.insert(), _ATTEMPT_COLUMNS)
-_ADD_VERDICT = Statement(verdicts.insert(), ["task_id", "score", "label", "turn_id", "created_at"])
+_ADD_VERDICT = Statement(verdicts.insert(), ["task_id", "score", "label", "turn_id", "created_at", "flags"])
 _OWN_TURN = Statement(
     select(turns.c.id).where(
         turns.c.task_id == bindparam("task"),
@@ -112,8 +112,9 @@ def record(writer: Writer, spoken: Spoken, now: datetime) -> bool:
         return writer.run(_OWN_TURN, values).scalar() is not None
     turn_id = writer.run(_ADD_TURN, turn_row(turn, spoken.task_id, RunId(run_id), spoken.token)).lastrowid
     if spoken.verdict is not None:
-        verdict = {"task_id": spoken.task_id, "turn_id": turn_id, "created_at": at}
-        writer.run(_ADD_VERDICT, verdict | {"score": spoken.verdict.score, "label": spoken.verdict.label})
+        verdict = spoken.verdict
+        said = {"score": verdict.score, "label": verdict.label, "flags": words_text(verdict.flags)}
+        writer.run(_ADD_VERDICT, said | {"task_id": spoken.task_id, "turn_id": turn_id, "created_at": at})
     return True
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Float, ForeignKey, Index, Integer, Table, Text, UniqueConstraint, text
 
 from orchestrator.domain import Backend, Role, TaskStatus
-from orchestrator.errors import ErrorClass
+from orchestrator.errors import ErrorClass, Guard
 from orchestrator.store.columns import UtcTime, one_of
 from orchestrator.store.columns import metadata as metadata
 from orchestrator.store.run_tables import runs
@@ -152,6 +152,7 @@ turns = Table(
     Column("text", Text, nullable=False),  # as the model wrote it
     Column("reply", Text, nullable=False),  # JSON object: the text, parsed and validated
     Column("quotes", Text, nullable=False),  # JSON list of {"text": …, "verified": …}
+    Column("marks", Text, nullable=False, server_default=""),  # what the reply came wrapped in: fenced, prose, thought
     UniqueConstraint("task_id", "role", "round", name="task_id_role_round"),
     one_of("role", Role),
     one_of("backend", Backend),
@@ -171,6 +172,10 @@ Index(
     turns.c.total_s,
     turns.c.task_id,
 )
+Index("turns_marked", turns.c.marks, turns.c.task_id, sqlite_where=text("marks > ''"))
+
+_GUARD = one_of("guard", ("", *Guard))
+_ASKS = CheckConstraint("asks >= 1", name="asks")
 
 attempts = Table(
     "attempts",
@@ -189,6 +194,9 @@ attempts = Table(
     Column("reply", Text, nullable=False),  # what the server did say; may be empty
     Column("started_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime, nullable=False),
+    # These two were added to a table that was there, so each has its check beside it.
+    Column("guard", Text, _GUARD, nullable=False, server_default=""),  # check that refused the reply; empty: none did
+    Column("asks", Integer, _ASKS, nullable=False, server_default="1"),  # calls of the model that it took
     one_of("role", Role),
     one_of("error_class", ErrorClass),
     CheckConstraint("round >= 1", name="round"),
@@ -206,6 +214,8 @@ verdicts = Table(
     Column("label", Text, nullable=False),
     Column("turn_id", ForeignKey("turns.id"), nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Column("flags", Text, nullable=False, server_default=""),  # what to look at before believing it: outside
     UniqueConstraint("task_id", name="task_id"),
     UniqueConstraint("turn_id", name="turn_id"),
 )
+Index("verdicts_flagged", verdicts.c.flags, verdicts.c.task_id, sqlite_where=text("flags > ''"))

@@ -132,7 +132,8 @@ def _rules(owner: Table) -> list[str]:
         for each in owner.constraints
         if isinstance(each, UniqueConstraint)
     )
-    checks = sorted(str(each.sqltext) for each in owner.constraints if isinstance(each, CheckConstraint))
+    constraints = [*owner.constraints, *(each for column in owner.columns for each in column.constraints)]
+    checks = sorted(str(each.sqltext) for each in constraints if isinstance(each, CheckConstraint))
     indexes = sorted(owner.indexes, key=lambda index: str(index.name))
     return [
         *(f"unique: {mark(columns)}" for columns in unique),

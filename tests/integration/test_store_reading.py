@@ -207,6 +207,7 @@ def test_errors_come_newest_first(store: SqlTaskStore, reading: Reading) -> None
 
     assert (newest.key, newest.status, newest.role, newest.attempt) == ("b", "failed", "advocate", 1)
     assert (newest.error_class, newest.error, newest.at) == ("shape", "no score", at(2))
+    assert (newest.guard, newest.asks, oldest.guard, oldest.asks) == (None, 1, None, 1)
     assert list(reading.errors("jobs", ErrorClass.TRANSIENT)) == [oldest]
     assert list(reading.errors(limit=1)) == [newest]
 

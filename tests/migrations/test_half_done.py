@@ -51,7 +51,8 @@ def half_done(home: Path, url: str) -> Workplace:
 
 def turns(place: Workplace) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(place.config.database)) as database:
-        return database.execute("SELECT * FROM turns ORDER BY id").fetchall()
+        # Columns that later revisions add stand behind these.
+        return [row[:26] for row in database.execute("SELECT * FROM turns ORDER BY id")]
 
 
 async def test_half_done_night_goes_on_after_upgrade(tmp_path: Path) -> None:

@@ -33,11 +33,16 @@ from tests.store_rows import (
     submission,
 )
 
-HEAD = "m0002"
+HEAD = "m0003"
 NEW_TABLES = {"turn_rates", "load_rates", "predictions"}  # of m0002
+NEW_COLUMNS: dict[str, dict[str, Any]] = {  # of m0003
+    "turns": {"marks": ""},
+    "verdicts": {"flags": ""},
+    "attempts": {"guard": "", "asks": 1},
+}
 NEXT = """
 from alembic import op
-revision, down_revision = "m0003", "m0002"
+revision, down_revision = "m0004", "m0003"
 def upgrade():
     op.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY)")
     op.execute("{statement}")
@@ -50,7 +55,7 @@ def with_next(folder: Path, statement: str = "INSERT INTO notes VALUES (1)") -> 
     """The migrations and one more, as a later version of this program would have them."""
     migrations = folder / "migrations"
     shutil.copytree(MIGRATIONS, migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / "m0003_notes.py").write_text(NEXT.replace("{statement}", statement))
+    (migrations / "versions" / "m0004_notes.py").write_text(NEXT.replace("{statement}", statement))
     return migrations
 
 
@@ -93,12 +98,16 @@ def rows(path: Path) -> dict[str, list[dict[str, Any]]]:
         }
 
 
+# A column that SQLite added stands in the line of the one before it.
+_LINES = re.compile(r"\n|, (?=\w+ (?:TEXT|INTEGER|FLOAT)\b)")
+
+
 def shape(path: Path) -> dict[str, list[str]]:
     """Every table, index and view with the sorted lines of its definition; a renamed table's name is in quotes."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     return {
-        name: sorted(re.sub(r"\s+", " ", line).strip(" ,") for line in sql.replace(f'"{name}"', name).splitlines())
+        name: sorted(re.sub(r"\s+", " ", line).strip(" ,") for line in _LINES.split(sql.replace(f'"{name}"', name)))
         for name, sql in rows
         if name != "alembic_version"
     }
@@ -117,7 +126,7 @@ def test_up_down_up_gives_the_same_schema(tmp_path: Path) -> None:
     assert shape(path) == first
 
 
-@pytest.mark.parametrize("revision", ["m0001"])
+@pytest.mark.parametrize("revision", ["m0001", "m0002"])
 def test_every_step_is_taken_back(tmp_path: Path, revision: str) -> None:
     path, straight = tmp_path / "tasks.db", tmp_path / "straight.db"
     schema.upgrade(path, MIGRATIONS)
@@ -143,6 +152,8 @@ def test_upgrade_keeps_every_row(tmp_path: Path) -> None:
     assert schema.problems(path) == ()
     after = rows(path)
     assert [row.pop("home") for row in after["tasks"]] == ["", ""]
+    for name, columns in NEW_COLUMNS.items():
+        assert [{column: row.pop(column) for column in columns} for row in after[name]] == [columns]
     assert after == before | {"turn_rates": [], "load_rates": [], "predictions": []}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT key, score, turns FROM v_verdicts").fetchall() == [
@@ -167,6 +178,8 @@ def test_downgrade_keeps_what_fits_the_older(tmp_path: Path) -> None:
 
     assert schema.problems(path) == ()
     kept = {name: found for name, found in before.items() if name not in NEW_TABLES}
+    for name, columns in NEW_COLUMNS.items():
+        kept[name] = [{column: row[column] for column in row.keys() - columns.keys()} for row in kept[name]]
     assert [row.pop("home") for row in kept["tasks"]] == [ENDPOINT, ""]
     assert rows(path) == kept | {"runs": [before["runs"][0] | {"max_workers": 1}]}
 
@@ -214,7 +227,7 @@ def test_older_database_is_copied_before(tmp_path: Path) -> None:
 
     assert schema.upgrade(path, later)
 
-    copy = tmp_path / "tasks.db.bak-m0002"
+    copy = tmp_path / "tasks.db.bak-m0003"
     assert "notes" in shape(path)
     assert "notes" not in shape(copy)
     assert copy.stat().st_mode & 0o777 == 0o600
@@ -242,7 +255,7 @@ def test_one_step_down_keeps_the_rest(tmp_path: Path) -> None:
     schema.downgrade(path, later, HEAD)
 
     assert schema.check(path, MIGRATIONS).ok
-    assert (tmp_path / "tasks.db.bak-m0003").is_file()
+    assert (tmp_path / "tasks.db.bak-m0004").is_file()
 
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
@@ -250,7 +263,7 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     schema.upgrade(path, with_next(tmp_path))
 
     for move in (schema.check, schema.upgrade):
-        with pytest.raises(SchemaError, match="has schema m0003, this program knows m0002: install a newer version"):
+        with pytest.raises(SchemaError, match="has schema m0004, this program knows m0003: install a newer version"):
             move(path, MIGRATIONS)
 
 
