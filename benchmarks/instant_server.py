@@ -8,8 +8,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
+from collections.abc import Callable
+from functools import cache
 
 MODEL = "instant"
+_SCORE = 5
+_RANGE = re.compile(rb"(\w+) from (-?\d+) to (-?\d+)")
 
 
 class _Connection(asyncio.Protocol):
@@ -38,11 +43,11 @@ def _http(body: object) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
 
 
-def _reply(*, judge: bool, contest: bool) -> str:
+def _reply(side: bytes | None, contest: bool) -> str:
     reply: dict[str, object] = {"analysis": "The record says what it says.", "evidence": []}
-    if judge:
-        return json.dumps(reply | {"verdict_score": 5})
-    return json.dumps(reply | ({"nothing_to_contest": False} if contest else {}) | {"suggested_score": 5})
+    if side is not None:
+        return json.dumps(reply | {"verdict_score": _SCORE, "verdict_side": side.decode()})
+    return json.dumps(reply | ({"nothing_to_contest": False} if contest else {}) | {"suggested_score": _SCORE})
 
 
 def _ollama(text: str) -> bytes:
@@ -65,12 +70,20 @@ def _openai(text: str) -> bytes:
     return _http(head | {"choices": [choice], "usage": usage})
 
 
-_REPLIES = {
-    (make, judge, contest): make(_reply(judge=judge, contest=contest))
-    for make in (_ollama, _openai)
-    for judge in (False, True)
-    for contest in (False, True)
-}
+@cache
+def _answer(make: Callable[[str], bytes], side: bytes | None, contest: bool) -> bytes:
+    return make(_reply(side, contest))
+
+
+def _side(body: bytes) -> bytes | None:
+    """The word for the score in the schema of a judge's reply; None for a debater's."""
+    # Only the schema names the fields so: in the prompt their quotation marks are escaped.
+    at = body.find(b'"verdict_side": {')
+    if at < 0:
+        return None
+    return next(match[1] for match in _RANGE.finditer(body, at) if int(match[2]) <= _SCORE <= int(match[3]))
+
+
 _LISTS = {
     b"/api/tags": _http({"models": [{"name": MODEL}]}),
     b"/api/ps": _http({"models": [{"name": MODEL}]}),
@@ -82,8 +95,7 @@ def _response(path: bytes, body: bytes) -> bytes:
     if path in _LISTS:
         return _LISTS[path]
     make = _ollama if path == b"/api/chat" else _openai
-    # Only the schema names the fields so: in the prompt their quotation marks are escaped.
-    return _REPLIES[make, b'"verdict_score":' in body, b'"nothing_to_contest":' in body]
+    return _answer(make, _side(body), b'"nothing_to_contest":' in body)
 
 
 async def serve(lifetime_s: float) -> None:

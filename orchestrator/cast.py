@@ -20,7 +20,7 @@ from orchestrator.ports import Sampling
 from orchestrator.templates import variables
 
 # Part of every digest: raise it when the shape of replies or the layout of messages changes.
-LAYOUT = 1
+LAYOUT = 2
 
 Model = TypeVar("Model", bound=BaseModel)
 

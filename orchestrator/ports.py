@@ -85,6 +85,7 @@ class Reply:
 
     text: str
     usage: Usage
+    thinking: str = ""  # what a reasoning model wrote apart from its reply
 
 
 class Endpoint(Protocol):

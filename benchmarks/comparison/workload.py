@@ -94,7 +94,7 @@ class Dialogue:
 
     def hear(self, role: Role, text: str) -> None:
         """Keep what a role said."""
-        reply = reply_form(self._debate, role, 1).parse(text)
+        reply = reply_form(self._debate, role, 1).read(text).fields
         turn = Turn(
             role=role,
             round=1,

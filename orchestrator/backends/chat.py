@@ -68,12 +68,12 @@ class OverWire(BaseChatModel):
     ) -> ChatResult:
         roles = [{"role": _WIRE[message.type], "content": str(message.content)} for message in messages]
         reply = await self._post(roles, kwargs)
-        return result(reply.text, reply.usage)
+        return result(reply.text, reply.usage, reply.thinking)
 
 
-def result(text: str, usage: Usage) -> ChatResult:
-    """A complete reply as LangChain's models return it; `usage` rides in its metadata."""
-    message = AIMessage(content=text, response_metadata={"usage": usage})
+def result(text: str, usage: Usage, thinking: str = "") -> ChatResult:
+    """A complete reply as LangChain's models return it; `usage` and `thinking` ride in its metadata."""
+    message = AIMessage(content=text, response_metadata={"usage": usage, "thinking": thinking})
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
@@ -94,7 +94,8 @@ class Speakers:
         # The graph's own configuration would be merged into every call, for callbacks that nobody has.
         var_child_runnable_config.set(None)
         message = await chat.ainvoke([_langchain(message) for message in request.messages], **options)
-        return Reply(text=str(message.content), usage=message.response_metadata["usage"])
+        told = message.response_metadata
+        return Reply(text=str(message.content), usage=told["usage"], thinking=told["thinking"])
 
 
 def _langchain(message: Message) -> BaseMessage:

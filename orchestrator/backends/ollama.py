@@ -49,7 +49,9 @@ class _Chat(OverWire, ChatOllama):
             },
         }
         answer = await self._wire.post("/api/chat", body, self._timeout_s)
-        return Reply(text=_complete(answer, self._wire.url), usage=_usage(answer.json))
+        text = _complete(answer, self._wire.url)
+        thinking = str(answer.json["message"].get("thinking") or "")
+        return Reply(text=text, usage=_usage(answer.json), thinking=thinking)
 
 
 def _complete(answer: Answer, address: str) -> str:

@@ -43,7 +43,11 @@ class _Chat(OverWire, ChatOpenAI):
             "response_format": options["response_format"],
         }
         answer = await self._wire.post("/chat/completions", body, self._timeout_s)
-        return Reply(text=_complete(answer, self._wire.url), usage=_usage(answer.json))
+        text = _complete(answer, self._wire.url)
+        message = answer.json["choices"][0]["message"]
+        # vLLM 0.32 says `reasoning`; older ones, llama.cpp and others `reasoning_content`.
+        thinking = str(message.get("reasoning") or message.get("reasoning_content") or "")
+        return Reply(text=text, usage=_usage(answer.json), thinking=thinking)
 
 
 def _complete(answer: Answer, address: str) -> str:

@@ -33,6 +33,7 @@ _LONGEST_QUOTE = 240
 _PUSH = 1.0  # points of the scale that one sign more on one side is worth
 _MATERIAL = re.compile(r"<<<(RECORD|STATEMENT) (\w+)>>>\n(.*?)\n<<<END \1 \2>>>", re.S)
 _SIGNS = re.compile(r"^Signs (for|against)(?:, which (raise|lower) the score)?:(.*)$", re.M)
+_RANGE = re.compile(r"(\w+) from (-?\d+) to (-?\d+)")
 _SENTENCE = re.compile(r"[^\n]+?(?:[.!?;](?=\s)|(?=\n)|$)")
 _ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|y|ies)$")
 _GENERIC = {
@@ -101,7 +102,9 @@ def _answer(rules: str, task: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     fair = max(low, min(high, round(middle + leaning * _PUSH * balance)))
     if score == "verdict_score":
         side, found = ("for", reading.signs_for) if balance >= 0 else ("against", reading.signs_against)
-        reply = {score: fair}
+        reply: dict[str, Any] = {score: fair}
+        if "verdict_side" in properties:
+            reply["verdict_side"] = _side(properties["verdict_side"], fair)
     else:
         side, found = ("for", reading.signs_for) if spoken % 2 == 0 else ("against", reading.signs_against)
         pull = 1 if side == "for" else -1
@@ -113,6 +116,12 @@ def _answer(rules: str, task: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         f"Rehearsal, not a model: {len(_signs(found))} of the prompt's signs {side} occur in the record: {named}."
     )
     return {"analysis": analysis, "evidence": [text for text, _ in found[:_QUOTES]], **dict(sorted(reply.items()))}
+
+
+def _side(rules: Mapping[str, Any], score: int) -> str:
+    """The word for a score: the schema describes its words by the scores that they are for."""
+    ranges = _RANGE.finditer(rules["description"])
+    return next(match[1] for match in ranges if int(match[2]) <= score <= int(match[3]))
 
 
 def _leaning(rules: str) -> int:

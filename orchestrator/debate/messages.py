@@ -91,14 +91,6 @@ def _prompts(key: _ByIdentity, role: Role, round: int) -> tuple[str, str]:
         raise DeterministicError(f"a prompt of {debate.name} cannot be rendered: {error}") from error
 
 
-def asked_again(messages: tuple[Message, ...], reply: str, problem: str) -> tuple[Message, ...]:
-    """The same messages, the reply that could not be used, and what was wrong with it."""
-    question = (
-        f"That cannot be used: {problem}. Reply again, with the one JSON object that was asked for and nothing else."
-    )
-    return (*messages, Message(role="assistant", content=reply or "(nothing)"), Message(role="user", content=question))
-
-
 def prompt_hash(messages: Sequence[Message]) -> str:
     """sha256 of the rendered messages, hexadecimal."""
     return hashlib.sha256("".join(f"{each.role}\0{each.content}\0" for each in messages).encode()).hexdigest()

@@ -9,12 +9,14 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.cast import Debate
-from orchestrator.debate.messages import Script, asked_again, prompt_hash
+from orchestrator.debate.judging import verdict_of
+from orchestrator.debate.messages import Script, prompt_hash
 from orchestrator.debate.order import next_step
 from orchestrator.debate.quotes import check
-from orchestrator.debate.replies import reply_form
-from orchestrator.domain import Attempt, Claim, Role, Spoken, Step, TaskId, Turn, Usage
-from orchestrator.errors import EndpointError, ShapeError
+from orchestrator.debate.repair import asked, endless, next_rung
+from orchestrator.debate.replies import Read, reply_form
+from orchestrator.domain import Attempt, Claim, Spoken, Step, TaskId, Turn, Usage
+from orchestrator.errors import EndpointError, Guard, OverflowingError, ShapeError
 from orchestrator.ports import Clock, Endpoint, Message, Reply, Request
 
 
@@ -108,6 +110,8 @@ def failure_of(visit: Visit, error: EndpointError, floor: Floor, started: dateti
         reply=error.reply,
         started_at=started,
         finished_at=floor.clock.now(),
+        guard=error.guard,
+        asks=error.asks,
     )
     return Failure(attempt=attempt, error=error)
 
@@ -122,7 +126,7 @@ async def _recorded(visit: Visit, turn: Turn, floor: Floor) -> Visit:
         token=visit.claim.token,
         turn=turn,
         then=then,
-        verdict=floor.debate.verdict(turn.reply["verdict_score"]) if turn.role is Role.JUDGE else None,
+        verdict=verdict_of(floor.debate, turns),
         hold=hold,
         home="" if then is None else floor.home(then, turns),
     )
@@ -135,7 +139,7 @@ async def _recorded(visit: Visit, turn: Turn, floor: Floor) -> Visit:
 
 async def _turn(visit: Visit, script: Script, messages: tuple[Message, ...], floor: Floor) -> Turn:
     started, clock = floor.clock.now(), floor.clock.monotonic()
-    reply, parsed, asks = await _ask(visit.step, messages, floor)
+    reply, read, asks = await _ask(visit.step, messages, floor)
     turn = Turn(
         role=visit.step.role,
         round=visit.step.round,
@@ -143,34 +147,50 @@ async def _turn(visit: Visit, script: Script, messages: tuple[Message, ...], flo
         backend=floor.endpoint.backend,
         endpoint=floor.endpoint.name,
         text=reply.text,
-        reply=parsed,
-        quotes=check(parsed["evidence"], script.normalised_record),
+        reply=read.fields,
+        quotes=check(read.fields["evidence"], script.normalised_record),
         prompt_hash=prompt_hash(messages),
         asks=asks,
         attempt=visit.attempt,
         usage=replace(reply.usage, total_s=floor.clock.monotonic() - clock),
         started_at=started,
         finished_at=floor.clock.now(),
+        marks=read.marks,
     )
     floor.watch(visit.claim, messages, turn)
     return turn
 
 
-async def _ask(step: Step, messages: tuple[Message, ...], floor: Floor) -> tuple[Reply, dict[str, Any], int]:
+async def _ask(step: Step, messages: tuple[Message, ...], floor: Floor) -> tuple[Reply, Read, int]:
+    """A reply that can be used, and how many calls it took; the ladder of `repair` says how often to ask, and how."""
     form = reply_form(floor.debate, step.role, step.round)
-    request = Request(
-        model=step.model,
-        messages=messages,
-        schema=form.schema,
-        sampling=floor.debate.actor(step.role).sampling,
-    )
-    first = await floor.endpoint.speak(request)
+    sampling = floor.debate.actor(step.role).sampling
+    request = Request(model=step.model, messages=messages, schema=form.schema, sampling=sampling)
+    usage, told = Usage(), list[Guard]()
+    while True:
+        try:
+            reply = await _spoken(floor.endpoint, request)
+            usage = _sum(usage, reply.usage)
+            return replace(reply, usage=usage), form.read(reply.text, reply.thinking), len(told) + 1
+        except EndpointError as error:
+            error.asks = len(told) + 1
+            if not isinstance(error, ShapeError):
+                raise
+            told.append(error.guard)
+            rung = next_rung(told)
+            if rung is None:
+                raise
+            request = replace(request, messages=asked(rung, messages, form.schema, error))
+
+
+async def _spoken(endpoint: Endpoint, request: Request) -> Reply:
     try:
-        return first, form.parse(first.text), 1
-    except ShapeError as problem:
-        again = replace(request, messages=asked_again(messages, first.text, str(problem)))
-    second = await floor.endpoint.speak(again)
-    return replace(second, usage=_sum(first.usage, second.usage)), form.parse(second.text), 2
+        return await endpoint.speak(request)
+    except OverflowingError as error:
+        if not endless(error.reply):
+            raise
+        # More room would only give more white space: it is the form that is wrong.
+        raise ShapeError("the reply went on in white space until its limit", reply=error.reply) from error
 
 
 def _sum(first: Usage, second: Usage) -> Usage:

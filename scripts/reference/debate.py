@@ -21,11 +21,12 @@ otherwise it ends here, and another visit goes on later. A turn is a committed r
 _FORMS = f"""\
 A server is given this schema, and what it sends back is checked against the same rules again. Reasoning stands before
 the decision; the order is right both as declared and alphabetically. At most {MOST_QUOTES} quotes are taken; each is
-compared with the record, and what is not there is marked. A reply of another form is asked for once more; if that
-fails too, the attempt fails with the class `shape`.
+compared with the record, and what is not there is marked. What becomes of a reply of another form stands in
+[What becomes of a reply](../explanation/replies.md).
 
 An actor is asked for `nothing_to_contest` only where `early_end` is true in debate.toml, and never the one who opens
-the debate. Only the judge's score is a verdict; the label follows from it."""
+the debate. Only the judge's score is a verdict; the label follows from it. The judge's last field says in a word where
+the analysis came out; a reply whose word is not the label of its score contradicts itself, and is no verdict."""
 
 
 def page() -> str:

@@ -17,6 +17,7 @@ from orchestrator.errors import SetupError
 from orchestrator.scheduler.tally import Tally
 from tests.integration.places import ROOT, run_here, workplace
 from tests.servers.ollama import Call, OllamaStandIn, RunnerDied
+from tests.servers.ollama_replies import default_reply
 
 A, B = "qwen2.5:7b", "gemma2:9b"
 CAST = {"advocate": A, "critic": B, "judge": A}
@@ -92,9 +93,7 @@ async def test_dead_runner_is_tried_again(tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> str:
         if next(deaths, False):
             raise RunnerDied("")
-        score = "verdict_score" if "verdict_score" in body["format"]["properties"] else "suggested_score"
-        contest = {"nothing_to_contest": False} if "nothing_to_contest" in body["format"]["properties"] else {}
-        return json.dumps({"analysis": "so", "evidence": [], **contest, score: 3})
+        return default_reply(body)
 
     async with OllamaStandIn(models=[A, B], slots=4, num_ctx=8192, reply=reply) as server:
         place = workplace(tmp_path, CAST, settings(server.url), records=4)

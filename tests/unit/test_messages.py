@@ -11,12 +11,12 @@ import pytest
 
 from orchestrator.assets import Folders, shipped
 from orchestrator.cast import Debate, Protocol, read_debate
-from orchestrator.debate.messages import Script, asked_again, prompt_hash
+from orchestrator.debate.messages import Script, prompt_hash
 from orchestrator.debate.order import next_step
 from orchestrator.debate.quotes import check, normalised
-from orchestrator.debate.replies import reply_form, score_field
+from orchestrator.debate.replies import SIDE, reply_form, score_field
 from orchestrator.domain import Backend, Digest, Quote, Role, Step, Turn, Usage
-from orchestrator.errors import DeterministicError, ShapeError
+from orchestrator.errors import DeterministicError
 from orchestrator.ports import Message
 
 PAYLOAD = {"id": "1", "role_title": "Museum registrar", "role": "Keep the loans.", "cv": "I kept 9,000 loans."}
@@ -222,17 +222,6 @@ def test_prompt_that_prints_nothing_is_refused() -> None:
         Script(broken, PAYLOAD).messages(step(Role.ADVOCATE), [])
 
 
-def test_second_asking_shows_the_error() -> None:
-    first = (Message(role="system", content="Rules."), Message(role="user", content="Judge."))
-
-    messages = asked_again(first, "Sure! {", "it is no JSON")
-
-    assert messages[:2] == first
-    assert messages[2] == Message(role="assistant", content="Sure! {")
-    assert messages[3].role == "user"
-    assert messages[3].content.startswith("That cannot be used: it is no JSON. Reply again")
-
-
 def test_prompt_hash_knows_who_spoke() -> None:
     one = [Message(role="system", content="ab"), Message(role="user", content="c")]
     other = [Message(role="system", content="a"), Message(role="user", content="bc")]
@@ -248,7 +237,7 @@ def test_field_order_is_also_alphabetical(role: Role, round: int) -> None:
     names = list(form.schema["properties"])
     assert names == sorted(names) == list(form.model.model_fields) == form.schema["required"]
     assert names[0] == "analysis"
-    assert names[-1] == score_field(role)
+    assert names[-1] == (SIDE if role is Role.JUDGE else score_field(role))
 
 
 @pytest.mark.parametrize(
@@ -269,69 +258,6 @@ def test_end_is_offered_where_prompt_asks(role: Role, round: int, early_end: boo
 
     assert ("nothing_to_contest" in reply_form(here, role, round).schema["properties"]) is asked
     assert ('"nothing_to_contest"' in prompt) is asked
-
-
-def parsed(text: str, role: Role = Role.JUDGE) -> dict[str, Any]:
-    return reply_form(debate(), role, 1).parse(text)
-
-
-GOOD = '{"analysis": "a", "evidence": ["q"], "verdict_score": 7}'
-
-
-@pytest.mark.parametrize("score", [0, 10])
-def test_ends_of_scale_are_kept(score: int) -> None:
-    reply = parsed(GOOD.replace("7", str(score)))
-
-    assert reply == {"analysis": "a", "evidence": ["q"], "verdict_score": score}
-
-
-def test_space_around_reply_is_no_fault() -> None:
-    assert parsed(f"\n  {GOOD}\n\n") == json.loads(GOOD)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ("7", '"7"', "verdict_score: input should be a valid integer"),
-        ("7", "7.5", "verdict_score: input should be a valid integer"),
-        ("7", "true", "verdict_score: input should be a valid integer"),
-        ("7", "null", "verdict_score: input should be a valid integer"),
-        ("7", "11", "verdict_score: input should be less than or equal to 10"),
-        ("7", "-1", "verdict_score: input should be greater than or equal to 0"),
-        ("7", "NaN", "NaN is not JSON"),
-        ("7", "1e999", "1e999 is too large for a number"),
-        ("verdict_score", "suggested_score", "verdict_score: field required; suggested_score: extra inputs"),
-        (', "verdict_score": 7', "", "verdict_score: field required"),
-        ("}", ', "label": "strong"}', "label: extra inputs are not permitted"),
-        ("}", ', "verdict_score": 8}', "the field 'verdict_score' stands twice"),
-        ('["q"]', '"q"', "evidence: input should be a valid list"),
-        ('["q"]', "[1]", "evidence.0: input should be a valid string"),
-        ('["q"]', '["1", "2", "3", "4", "5", "6"]', "evidence: list should have at most 5 items"),
-        ('"a"', '""', "analysis: string should have at least 1 character"),
-        ("{", "Here you are: {", "the reply is not valid JSON: not JSON at column 1"),
-        ("}", "} I hope this helps.", "the reply is not valid JSON: not JSON at column"),
-        ("{", "```json\n{", "the reply is not valid JSON"),
-        ("}", "", "the reply is not valid JSON"),
-        (GOOD, f"[{GOOD}]", "a JSON list at column 1"),
-        (GOOD, "", "the reply is not valid JSON"),
-    ],
-)
-def test_other_shape_is_said_and_kept(old: str, new: str, says: str) -> None:
-    text = GOOD.replace(old, new)
-
-    with pytest.raises(ShapeError) as refused:
-        parsed(text)
-
-    assert says in str(refused.value)
-    assert refused.value.reply == text
-
-
-def test_end_must_be_answered_if_asked() -> None:
-    text = '{"analysis": "a", "evidence": [], "suggested_score": 7}'
-
-    with pytest.raises(ShapeError, match="nothing_to_contest: field required"):
-        parsed(text, Role.CRITIC)
-    assert parsed(text, Role.ADVOCATE)["suggested_score"] == 7
 
 
 RECORD = """The “Amberlock Lane” museum’s registrar \u2013 since 2019 \u2013 looks after

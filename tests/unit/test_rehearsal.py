@@ -79,7 +79,7 @@ def request(
 async def spoken(debate: Debate, role: Role, payload: dict[str, Any], *turns: Turn) -> dict[str, Any]:
     """What one actor says; refused if its shape is wrong."""
     reply = await RehearsalEndpoint(name="desk").speak(request(debate, role, payload, *turns))
-    return reply_form(debate, role, 1).parse(reply.text)
+    return reply_form(debate, role, 1).read(reply.text).fields
 
 
 def claim(debate: Debate, payload: dict[str, Any]) -> Claim:
@@ -230,8 +230,9 @@ async def test_debaters_lean_to_their_sides(rules: str, apart: int) -> None:
 async def test_score_stays_on_the_scale(minimum: int, maximum: int, cv: str, role: Role) -> None:
     debate = ruled()
     scale = debate.scale.model_copy(update={"minimum": minimum, "maximum": maximum})
+    label = debate.labels[0].model_copy(update={"first": minimum, "last": maximum})
 
-    reply = await spoken(replace(debate, scale=scale), role, candidate(cv))
+    reply = await spoken(replace(debate, scale=scale, labels=(label,)), role, candidate(cv))
 
     assert minimum <= reply[next(name for name in reply if name.endswith("_score"))] <= maximum
 

@@ -15,12 +15,13 @@ from orchestrator.cast import Debate, Protocol, read_debate
 from orchestrator.debate.graph import build_graph, hold_debate
 from orchestrator.debate.messages import prompt_hash
 from orchestrator.debate.steps import Ending, Floor, Visit, begin, take_turn
-from orchestrator.domain import Backend, Claim, Role, Spoken, Step, TaskId, Token, Turn, Usage, Verdict
+from orchestrator.domain import Backend, Claim, Flag, Role, Spoken, Step, TaskId, Token, Turn, Usage, Verdict
 from orchestrator.errors import (
     CapacityError,
     DeterministicError,
     EndpointError,
     ErrorClass,
+    Guard,
     OverflowingError,
     RefusalError,
     SetupError,
@@ -153,7 +154,8 @@ def said(score: int = 5, end: bool | None = None, evidence: str = "I kept 9,000 
 
 
 def decided(score: int) -> str:
-    return json.dumps({"analysis": "So be it.", "evidence": [], "verdict_score": score})
+    says = {"verdict_score": score, "verdict_side": debate().verdict(score).label}
+    return json.dumps({"analysis": "So be it.", "evidence": [], **says})
 
 
 WHOLE = (said(8), said(2, end=False), decided(0))
@@ -190,7 +192,11 @@ async def test_only_judge_gives_the_verdict() -> None:
 
     await room.visit()
 
-    assert [spoken.verdict for spoken in room.spoken] == [None, None, Verdict(score=0, label="poor")]
+    assert [spoken.verdict for spoken in room.spoken] == [
+        None,
+        None,
+        Verdict(score=0, label="poor", flags=(Flag.OUTSIDE,)),
+    ]
     assert [spoken.then.role if spoken.then else None for spoken in room.spoken] == [Role.CRITIC, Role.JUDGE, None]
     assert [spoken.hold for spoken in room.spoken] == [True, True, False]
 
@@ -308,8 +314,21 @@ async def test_wrong_shape_is_asked_again() -> None:
     assert (again.model, again.schema, again.sampling) == (first.model, first.schema, first.sampling)
 
 
-async def test_second_wrong_shape_fails_attempt() -> None:
-    room = Room("Sure!", "Of course!")
+async def test_third_ask_is_afresh_and_shorter() -> None:
+    room = Room("Sure!", "Of course!", said(8))
+    room.loaded = set()
+
+    visit = await room.visit()
+
+    first, _, third = (request.messages for request in room.endpoint.requests)
+    assert visit.turns[0].asks == 3
+    assert third[:-1] == first[:-1]
+    assert third[-1].content.startswith(first[-1].content)
+    assert "Sure!" not in third[-1].content
+
+
+async def test_third_wrong_shape_fails_attempt() -> None:
+    room = Room("Sure!", "Yes!", "Of course!")
 
     visit = await room.visit(attempt=2)
 
@@ -317,8 +336,8 @@ async def test_second_wrong_shape_fails_attempt() -> None:
     assert visit.failure is not None
     attempt = visit.failure.attempt
     assert (attempt.error_class, attempt.attempt, attempt.reply) == (ErrorClass.SHAPE, 2, "Of course!")
-    assert attempt.step == room.debate.first
-    assert room.events == [("asked", "m-advocate")] * 2
+    assert (attempt.step, attempt.guard, attempt.asks) == (room.debate.first, Guard.SHAPE, 3)
+    assert room.events == [("asked", "m-advocate")] * 3
 
 
 async def test_usage_of_both_asks_is_summed() -> None:
@@ -364,7 +383,8 @@ async def test_error_on_second_ask_fails_too() -> None:
     visit = await room.visit()
 
     assert visit.failure is not None
-    assert visit.failure.attempt.error_class is ErrorClass.TRANSIENT
+    attempt = visit.failure.attempt
+    assert (attempt.error_class, attempt.guard, attempt.asks) == (ErrorClass.TRANSIENT, None, 2)
     assert not room.spoken
 
 
