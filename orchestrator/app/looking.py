@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.app.workplace import Workplace
-from orchestrator.domain import RunId, RunStatus
+from orchestrator.domain import Flag, RunId, RunStatus
 from orchestrator.errors import ErrorClass, NotFoundError
 from orchestrator.measures import Prediction
 from orchestrator.records.cells import Column
 from orchestrator.records.write import write_rows
 from orchestrator.scheduler.liveness import dead
+from orchestrator.store.doubts import ConstantJudge, Doubts
 from orchestrator.store.reading_rows import (
     Actual,
     FailedRow,
@@ -43,6 +44,7 @@ EXPORT = (
     Column(name="status", kind="text"),
     Column(name="score", kind="integer"),
     Column(name="label", kind="text"),
+    Column(name="flags", kind="text"),
     Column(name="error_class", kind="text"),
     Column(name="analysis", kind="text"),
     Column(name="quotes_verified", kind="integer"),
@@ -80,6 +82,7 @@ class Status:
     speaking: list[SpeakingRow]
     runs: list[RunRow]  # the newest few, newest first
     comparisons: list[Comparison]  # of these runs, as far as anything was said of them
+    doubts: Doubts  # constant judges are those of these runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ class ShortVerdict:
     status: str
     score: int | None
     label: str | None
+    flags: tuple[Flag, ...]
     error_class: str | None
     quotes_verified: int
     quotes_total: int
@@ -119,7 +123,14 @@ def status(workplace: Workplace) -> Status:
             speaking=reading.speaking(),
             runs=runs,
             comparisons=_comparisons(reading, _ends(workplace.config.database, runs)),
+            doubts=reading.doubts([run.run_id for run in runs]),
         )
+
+
+def constant_judges(workplace: Workplace, run_id: RunId) -> list[ConstantJudge]:
+    """The judges that gave every record of a run the same score."""
+    with workplace.reading() as reading:
+        return reading.doubts([run_id]).constant_judges
 
 
 def comparisons(workplace: Workplace, run_id: RunId, status: RunStatus) -> list[Comparison]:
@@ -182,7 +193,7 @@ def export(workplace: Workplace, file: Path, debate: str | None, *, records: boo
 
 def _row(row: VerdictRow) -> dict[str, object]:
     values = {column.name: getattr(row, column.name) for column in EXPORT}
-    return values | {"backends": ", ".join(row.backends), RECORD.name: row.payload}
+    return values | {"flags": ", ".join(row.flags), "backends": ", ".join(row.backends), RECORD.name: row.payload}
 
 
 def errors(workplace: Workplace, debate: str | None, only: str | None, limit: int) -> Errors:

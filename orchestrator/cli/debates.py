@@ -38,21 +38,22 @@ def _task(detail: TaskDetail) -> None:
         step = attempt.step
         print(
             f"\nfailed attempt {attempt.attempt} of the {step.role.value}, "
-            f"round {step.round} ({attempt.error_class.value})"
+            f"round {step.round} ({attempt.error_class.value}){_asked(attempt.asks)}"
         )
         print(_wrapped(attempt.error, "  "))
     if detail.verdict is not None:
-        print(f"\nverdict: {detail.verdict.score} ({detail.verdict.label})")
+        flags = "".join(f", flagged: {flag.value}" for flag in detail.verdict.flags)
+        print(f"\nverdict: {detail.verdict.score} ({detail.verdict.label}){flags}")
     print()
 
 
 def _turn(turn: Turn) -> None:
     usage = turn.usage
     tokens = f"{usage.prompt_tokens or '?'} + {usage.reply_tokens or '?'} tokens"
-    again = ", asked again" if turn.asks > 1 else ""
+    marks = f", {', '.join(turn.marks)}" if turn.marks else ""
     print(
         f"{turn.role.value}, round {turn.round} · {turn.model} ({turn.backend.value}) · "
-        f"{tokens}, {usage.total_s:.2f} s{again}"
+        f"{tokens}, {usage.total_s:.2f} s{_asked(turn.asks)}{marks}"
     )
     print(_wrapped(str(turn.reply["analysis"]), "  "))
     for quote in turn.quotes:
@@ -60,6 +61,10 @@ def _turn(turn: Turn) -> None:
     for name, value in turn.reply.items():
         if name not in ("analysis", "evidence"):
             print(f"  {name}: {json_.dumps(value)}")
+
+
+def _asked(asks: int) -> str:
+    return f", asked {asks} times" if asks > 1 else ""
 
 
 def spoken_turn(claim: Claim, messages: tuple[Message, ...], turn: Turn) -> None:

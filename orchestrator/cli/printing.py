@@ -130,7 +130,8 @@ def errors(found: Errors, json: bool) -> None:
             f"{row.at:%Y-%m-%d %H:%M:%S} {visible(row.key)} ({row.status.value}) "
             f"{row.role.value} {row.round}, attempt {row.attempt}, {row.endpoint}"
         )
-        print(f"    {row.error_class.value}: {visible(row.error)}")
+        guard = f" ({row.guard.value})" if row.guard and row.guard.value != row.error_class.value else ""
+        print(f"    {row.error_class.value}{guard}: {visible(row.error)}")
     print("\nput failed tasks back: orchestrate retry [--class CLASS] [--key KEY]")
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import debates
 from orchestrator.cli.comparing import compared
+from orchestrator.cli.doubts import constant, of_run
 from orchestrator.cli.format import counted, visible
 from orchestrator.cli.progress import Work, shown
 from orchestrator.cli.records import plain
 
 if TYPE_CHECKING:
-    from orchestrator.app.looking import Comparison
     from orchestrator.app.running import RunRequest
     from orchestrator.app.workplace import Workplace
     from orchestrator.scheduler.run import RunEnd
@@ -30,10 +30,12 @@ def process(place: Workplace, request: RunRequest, json: bool) -> int:
         end = running.process_pending(place, request, display)
     remaining = running.left(place, request)
     comparisons = looking.comparisons(place, end.run_id, end.status)
+    judges = looking.constant_judges(place, end.run_id)
     if json:
-        print(json_.dumps({**_record(end, remaining), "comparisons": plain(comparisons)}))
+        found = {"comparisons": plain(comparisons), "constant_judges": plain(judges)}
+        print(json_.dumps({**_record(end, remaining), **found}))
     else:
-        _say_end(end, remaining, comparisons)
+        _say_end(end, remaining, [*compared(comparisons), *constant(judges)])
     return exit_code(end)
 
 
@@ -57,14 +59,14 @@ def exit_code(end: RunEnd) -> int:
     return 130 if end.status.value == "interrupted" else 1
 
 
-def _say_end(end: RunEnd, remaining: int, comparisons: Sequence[Comparison]) -> None:
+def _say_end(end: RunEnd, remaining: int, found: Sequence[str]) -> None:
     tally = end.tally
     labels = ", ".join(f"{label} {count}" for label, count in tally.labels.most_common())
     print(
         f"run {end.run_id}: {tally.done} done{f' ({labels})' if labels else ''}, {tally.failed} failed, "
         f"{counted(tally.turns, 'turn')}, {counted(tally.swaps, 'load')}"
     )
-    for line in (*compared(comparisons), *_remarks(tally)):
+    for line in (*found, *_remarks(tally)):
         print(f"  {line}")
     if end.error is not None:
         print(f"orchestrate: stopped: {end.error}", file=sys.stderr)
@@ -87,6 +89,7 @@ def _remarks(tally: Tally) -> Iterator[str]:
         yield f"failed attempts: {counts}"
     if tally.quotes:
         yield f"quotes found in their record: {tally.quotes_verified} of {tally.quotes}"
+    yield from of_run(tally.flags, tally.marks, tally.guards)
 
 
 def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
@@ -109,5 +112,8 @@ def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
         "quotes": tally.quotes,
         "quotes_verified": tally.quotes_verified,
         "labels": dict(tally.labels),
+        "flags": dict(tally.flags),
+        "marks": dict(tally.marks),
         "failed_attempts": {kind.value: count for kind, count in tally.failures.items()},
+        "refused_replies": dict(tally.guards),
     }

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli import doubts
 from orchestrator.cli.comparing import compared
 from orchestrator.cli.format import duration, visible
 from orchestrator.cli.printing import as_json
@@ -48,6 +49,8 @@ def status(state: Status, json: bool) -> None:
             out.print()
             out.print(part)
     for line in _comparisons(state):
+        out.print(line, soft_wrap=True)
+    for line in doubts.of_database(state.doubts):
         out.print(line, soft_wrap=True)
     for failure in state.failures:
         out.print(
@@ -125,7 +128,9 @@ def verdicts(rows: Sequence[ShortVerdict], json: bool) -> None:
     shown = table("key", "#score", "label", "quotes", "by", "what decided it")
     for row in rows:
         score = "" if row.score is None else str(row.score)
-        label = row.label or f"({row.error_class or row.status})"
+        label = " ".join(
+            (row.label or f"({row.error_class or row.status})", *(f"({flag.value})" for flag in row.flags))
+        )
         quotes = f"{row.quotes_verified} of {row.quotes_total}"
         why = Text(visible(row.analysis or "").replace("\n", " "), overflow="ellipsis", no_wrap=True)
         shown.add_row(visible(row.key), score, label, quotes, ", ".join(row.backends), why)

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from orchestrator.domain import Claim, Swap, Turn, Verdict
-from orchestrator.errors import ErrorClass
+from orchestrator.domain import Claim, Flag, Mark, Swap, Turn, Verdict
+from orchestrator.errors import ErrorClass, Guard
 
 _MOST_NOTES = 200
 
@@ -30,6 +30,9 @@ class Tally:
     quotes: int = 0
     quotes_verified: int = 0
     failures: Counter[ErrorClass] = field(default_factory=Counter)  # failed attempts by class
+    guards: Counter[Guard] = field(default_factory=Counter)  # those whose reply a check refused, by check
+    marks: Counter[Mark] = field(default_factory=Counter)  # turns whose reply came wrapped in something
+    flags: Counter[Flag] = field(default_factory=Counter)  # verdicts to look at
     labels: Counter[str] = field(default_factory=Counter)
     loaded: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by endpoint
     in_flight: dict[str, int] = field(default_factory=dict)  # by endpoint
@@ -46,13 +49,19 @@ class Tally:
         self.reply_tokens += turn.usage.reply_tokens or 0
         self.quotes += len(turn.quotes)
         self.quotes_verified += sum(quote.verified for quote in turn.quotes)
+        self.marks.update(turn.marks)
         if verdict is not None:
             self.done += 1
+            self.flags.update(verdict.flags)
             self.labels[verdict.label] += 1
 
-    def failed_attempt(self, claim: Claim, kind: ErrorClass, error: str, given_up: bool) -> None:
-        """Count a failed attempt; note the tasks that were given up."""
+    def failed_attempt(
+        self, claim: Claim, kind: ErrorClass, error: str, given_up: bool, guard: Guard | None = None
+    ) -> None:
+        """Count a failed attempt, and the check that refused its reply; note the tasks that were given up."""
         self.failures[kind] += 1
+        if guard is not None:
+            self.guards[guard] += 1
         if given_up:
             self.failed += 1
             self.note(f"{claim.key} failed ({kind.value}): {error}")

@@ -65,7 +65,7 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Brea
         task_id=claim.task_id, token=claim.token, attempt=failure.attempt, retry_at=retry_at, counted=decision.counted
     )
     if await run.commits.do(lambda store: store.fail(failed, now)):
-        run.tally.failed_attempt(claim, error.kind, str(error), given_up=retry_at is None)
+        run.tally.failed_attempt(claim, error.kind, str(error), given_up=retry_at is None, guard=error.guard)
     else:
         run.tally.lost += 1
         # Our own code may have failed after a turn was kept: the claim is then ours still, and would hold a swap up.
