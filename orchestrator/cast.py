@@ -24,6 +24,7 @@ LAYOUT = 2
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_FALLBACKS = ("fallback_context", "fallback_model")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _DEBATE_VARIABLES = frozenset({"question", "scale", "labels", "rounds", "early_end", "round"})
 
@@ -43,6 +44,14 @@ class Card(_Strict):
     context: int = Field(default=8192, ge=256, le=10_000_000)
     reply_limit: int = Field(default=700, ge=16, le=1_000_000)
     timeout_s: float = Field(default=180, gt=0, le=86_400)
+    fallback_context: int = Field(default=0, ge=0, le=10_000_000)
+    fallback_model: str = ""
+
+    @model_validator(mode="after")
+    def _falls_back_to_less(self) -> Self:
+        if self.fallback_context >= self.context:
+            raise ValueError(f"fallback_context must be below context ({self.context}), or 0 for none")
+        return self
 
 
 class RecordFields(_Strict):
@@ -218,13 +227,7 @@ def _actor(role: Role, card_name: str, debate: str, folders: Folders) -> Actor:
         card=card_name,
         model=card.model,
         prompt=_template(folders, debate, card.prompt, _DEBATE_VARIABLES),
-        sampling=Sampling(
-            temperature=card.temperature,
-            seed=card.seed,
-            context=card.context,
-            reply_limit=card.reply_limit,
-            timeout_s=card.timeout_s,
-        ),
+        sampling=Sampling(**{name: getattr(card, name) for name in Sampling.__slots__}),
     )
 
 
@@ -283,6 +286,8 @@ def _digest(name: str, file: DebateFile, actors: tuple[Actor, ...], rules: str, 
                 "seed": actor.sampling.seed,
                 "context": actor.sampling.context,
                 "reply_limit": actor.sampling.reply_limit,
+                # Left out where a card names none, so that it keeps the digest it had without them.
+                **{name: value for name in _FALLBACKS if (value := getattr(actor.sampling, name))},
             }
             for actor in actors
         ],

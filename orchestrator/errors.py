@@ -8,6 +8,7 @@ OrchestrateError             said in one line, with what to do next; exit 1
 │   └── SchemaError          it is older or newer than this program
 ├── NotFoundError            no such key, debate, run or endpoint
 ├── BusyError                somebody else uses what is wanted now
+├── TooManyFailuresError     a run was stopped, because more tasks failed than was allowed
 └── EndpointError            a model server did not give a usable reply; one failed attempt
     ├── TransientError       the call may work later: refused, reset, timed out, a half body, 5xx
     ├── CapacityError        the server has no room now: 429, 503, out of memory
@@ -22,7 +23,11 @@ OrchestrateError             said in one line, with what to do next; exit 1
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+
+_LONGEST_GIST = 300  # characters
+_VARIES = re.compile(r"0x[0-9a-f]+|\d+(?:[.,]\d+)*", re.I)
 
 
 class ErrorClass(StrEnum):
@@ -80,6 +85,10 @@ class BusyError(OrchestrateError):
     """Somebody else uses what is wanted now; later it will be free."""
 
 
+class TooManyFailuresError(OrchestrateError):
+    """More tasks failed than the run was allowed; the message says why most of them did, and what to do."""
+
+
 class EndpointError(OrchestrateError):
     """A model server did not give a usable reply.
 
@@ -116,9 +125,27 @@ class TransientError(EndpointError):
 
 
 class CapacityError(EndpointError):
-    """The server has no room now (429, 503, out of memory): a later call may work."""
+    """The server has no room now (429, 503, out of memory): a later call may work.
+
+    Attributes:
+        memory: it was out of memory, so that waiting alone may not help, and a smaller model or context may.
+        crowded: fewer calls at a time would help.
+    """
 
     kind = ErrorClass.CAPACITY
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reply: str = "",
+        retry_after_s: float | None = None,
+        memory: bool = False,
+        crowded: bool = True,
+    ) -> None:
+        super().__init__(message, reply=reply, retry_after_s=retry_after_s)
+        self.memory = memory
+        self.crowded = crowded
 
 
 class OverflowingError(EndpointError):
@@ -160,3 +187,8 @@ class SetupError(EndpointError):
 
 class UnreachableError(SetupError):
     """An endpoint did not answer when it was asked before the first record."""
+
+
+def gist(text: str) -> str:
+    """An error's text without what differs from time to time (numbers, blanks, its end): alike for alike errors."""
+    return " ".join(_VARIES.sub("N", text[: 2 * _LONGEST_GIST]).split())[:_LONGEST_GIST]

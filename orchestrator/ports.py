@@ -51,7 +51,8 @@ class Clock(Protocol):
 class Sampling:
     """All that an actor's card says about how its model is run; always sent explicitly.
 
-    `context` and `reply_limit` are tokens; `timeout_s` bounds one call.
+    `context` and `reply_limit` are tokens; `timeout_s` bounds one call. The fallbacks are what to take where memory
+    runs out: a smaller context, another model; 0 and "" for none.
     """
 
     temperature: float
@@ -59,6 +60,8 @@ class Sampling:
     context: int
     reply_limit: int
     timeout_s: float
+    fallback_context: int = 0
+    fallback_model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +84,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A complete reply: the server said that it ended by itself."""
+    """A complete reply: the server said that it ended by itself. `model` is who spoke, if not who was asked."""
 
     text: str
     usage: Usage
     thinking: str = ""  # what a reasoning model wrote apart from its reply
+    model: str = ""
 
 
 class Endpoint(Protocol):

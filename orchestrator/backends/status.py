@@ -64,7 +64,7 @@ def _by_words(text: str, status: int) -> EndpointError:
     if status >= 500 and _TOGETHER.search(text):
         return TransientError(text)
     if status >= 500 and _MEMORY.search(text):
-        return CapacityError(text)
+        return CapacityError(text, memory=True)
     for words, error in _WORDS:
         if words.search(text):
             return error(text)

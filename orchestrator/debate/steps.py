@@ -143,7 +143,7 @@ async def _turn(visit: Visit, script: Script, messages: tuple[Message, ...], flo
     turn = Turn(
         role=visit.step.role,
         round=visit.step.round,
-        model=visit.step.model,
+        model=reply.model or visit.step.model,
         backend=floor.endpoint.backend,
         endpoint=floor.endpoint.name,
         text=reply.text,

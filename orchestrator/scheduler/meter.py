@@ -107,6 +107,7 @@ class Meter:
                 reply_tokens=total.reply_tokens,
             )
             for (model, role, in_flight), total in self._turns.items()
+            if model in models  # and is not one that stood in where memory ran out
         ]
         loads = [
             LoadRate(endpoint=endpoint, model=model, model_digest=digests[model], loads=count, seconds=seconds)
