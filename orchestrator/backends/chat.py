@@ -16,6 +16,7 @@ from pydantic import PrivateAttr
 
 from orchestrator.backends.wire import Wire
 from orchestrator.domain import Usage
+from orchestrator.errors import SetupError
 from orchestrator.ports import Message, Reply, Request
 
 _LANGCHAIN: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
@@ -41,6 +42,17 @@ def tokens(value: object) -> int | None:
 def seconds(value: object, unit: float) -> float | None:
     """A duration as a server gave it, in units of `unit` seconds; None for anything that is no duration."""
     return value * unit if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def check_speaker(wanted: str, body: dict[str, Any], address: str) -> None:
+    """Refuse a reply of another model; servers may say a name more fully than it was asked for, or not at all.
+
+    Raises:
+        SetupError: another model answered; its reply must not be taken for the one that was asked.
+    """
+    told = body.get("model")
+    if isinstance(told, str) and told and wanted not in told and told not in wanted:
+        raise SetupError(f"{address} was asked for {wanted!r} and answered with {told!r}: give the card that name")
 
 
 class OverWire(BaseChatModel):

@@ -69,7 +69,8 @@ class LlamaCppEndpoint:
         server = await asyncio.to_thread(self._start, path, sampling.context)
         wire = Wire(f"{server.listening_address}/v1", api_key=SecretStr(self._key))
         self._servers[model] = server
-        self._running[model] = _Running(endpoint=OpenAIEndpoint(name=self.name, wire=wire), context=sampling.context)
+        endpoint = OpenAIEndpoint(name=self.name, wire=wire, one_model=True)
+        self._running[model] = _Running(endpoint=endpoint, context=sampling.context)
 
     async def unload(self, model: str) -> None:
         """Stop a model's server and give its memory back."""

@@ -15,7 +15,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_ollama import ChatOllama
 
-from orchestrator.backends.chat import OverWire, Speakers, seconds, tokens
+from orchestrator.backends.chat import OverWire, Speakers, check_speaker, seconds, tokens
 from orchestrator.backends.status import error_of, error_text
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
@@ -50,6 +50,7 @@ class _Chat(OverWire, ChatOllama):
         }
         answer = await self._wire.post("/api/chat", body, self._timeout_s)
         text = _complete(answer, self._wire.url)
+        check_speaker(self.model, answer.json, self._wire.url)
         thinking = str(answer.json["message"].get("thinking") or "")
         return Reply(text=text, usage=_usage(answer.json), thinking=thinking)
 

@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from pydantic import PrivateAttr, SecretStr
 
-from orchestrator.backends.chat import OverWire, Speakers, seconds, tokens
+from orchestrator.backends.chat import OverWire, Speakers, check_speaker, seconds, tokens
 from orchestrator.backends.status import error_of, error_text
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
@@ -32,6 +32,8 @@ _GAUGES = {
 class _Chat(OverWire, ChatOpenAI):
     """ChatOpenAI over our wire."""
 
+    _checked: bool = PrivateAttr(default=True)
+
     async def _post(self, messages: list[dict[str, str]], options: dict[str, Any]) -> Reply:
         body = {
             "model": self.model_name,
@@ -44,6 +46,8 @@ class _Chat(OverWire, ChatOpenAI):
         }
         answer = await self._wire.post("/chat/completions", body, self._timeout_s)
         text = _complete(answer, self._wire.url)
+        if self._checked:
+            check_speaker(self.model_name, answer.json, self._wire.url)
         message = answer.json["choices"][0]["message"]
         # vLLM 0.32 says `reasoning`; older ones, llama.cpp and others `reasoning_content`.
         thinking = str(message.get("reasoning") or message.get("reasoning_content") or "")
@@ -118,9 +122,11 @@ class OpenAIEndpoint:
 
     backend = Backend.VLLM
 
-    def __init__(self, *, name: str, wire: Wire) -> None:
+    def __init__(self, *, name: str, wire: Wire, one_model: bool = False) -> None:
+        """`one_model`: whatever it is asked for, it answers by its only model, under a name of its own."""
         self.name = name
         self._wire = wire
+        self._one_model = one_model
         self._speakers = Speakers(self._chat)
         self._has_metrics = True
 
@@ -187,5 +193,6 @@ class OpenAIEndpoint:
             max_retries=0,
             use_responses_api=False,
         )
+        chat._checked = not self._one_model
         form = {"type": "json_schema", "json_schema": {"name": "reply", "schema": request.schema, "strict": True}}
         return chat.over(self._wire, sampling.timeout_s), {"response_format": form}
