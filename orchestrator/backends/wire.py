@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -113,5 +114,12 @@ def _parsed(body: bytes) -> Any:
 
 
 def _seconds(response: aiohttp.ClientResponse) -> float | None:
+    """What Retry-After asks for: seconds, or a date, which is measured by the server's own clock."""
     header = response.headers.get("Retry-After", "")
-    return min(float(header), _LONGEST_WAIT_S) if header.isdecimal() else None
+    if header.isdecimal():
+        return min(float(header), _LONGEST_WAIT_S)
+    try:
+        until, now = (parsedate_to_datetime(date) for date in (header, response.headers.get("Date", "")))
+        return max(0.0, min((until - now).total_seconds(), _LONGEST_WAIT_S))
+    except (ValueError, TypeError):
+        return None

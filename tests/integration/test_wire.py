@@ -150,7 +150,10 @@ async def test_status_becomes_its_typed_error(
 @both
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("9" * 400, 3600.0), ("²", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None), ("", None)],
+    [
+        *[("7", 7.0), ("9" * 400, 3600.0), ("²", None), ("-1", None), ("", None), ("tomorrow", None)],
+        *[("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("Wed, 21 Oct 2099 07:28:00 GMT", 3600.0)],
+    ],
 )
 async def test_retry_after_is_read_in_seconds(connect: Connecting, header: str, seconds: float | None) -> None:
     error = await error_from(connect, says({"error": "busy"}, 429, Retry_After=header))
