@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from orchestrator.errors import ConfigError
+
+
+def failures_allowed(value: object) -> str:
+    """How many failed tasks a run puts up with, as `10` or `5%`. Raises ValueError for anything else but nothing."""
+    text = str(value)
+    if text and not re.fullmatch(r"[0-9]{1,9}|([0-9]{1,2}|100)%", text):
+        raise ValueError(f"must be a whole number of tasks or a per cent of them, as 10 or 5%, not {value!r}")
+    return text
 
 
 def _up_to(most: int, least: int = 1) -> BeforeValidator:
@@ -151,6 +160,11 @@ class Settings(BaseModel):
     )
     max_attempts: int = Field(
         default=5, ge=1, le=100, description="failed attempts at one turn before its task fails; 1 to 100"
+    )
+    max_failures: Annotated[str, BeforeValidator(failures_allowed)] = Field(
+        default="",
+        description="failed tasks that a run puts up with, as 10, or as 5% of those that ended (once 20 have); with "
+        "more it stops and says why; empty: any number",
     )
     lease_s: float = Field(
         default=60, ge=1, le=86_400, description="seconds until a dead worker's tasks can be claimed again; 1 to 86400"

@@ -213,6 +213,10 @@ class TaskStore(Protocol):
         """Close a run; tasks it still holds go back to pending, their attempt uncounted."""
         ...
 
+    def note_run(self, run_id: RunId, reason: str) -> None:
+        """Say of a run that goes on what holds it up; "" for nothing. Nothing happens if it has ended."""
+        ...
+
     def running(self) -> Mapping[RunId, str]:
         """Runs not ended yet, each with its lock file's name."""
         ...

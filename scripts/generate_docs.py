@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code, so that it cannot say anything else than the code does.
+"""Writes docs/reference/ and a page of docs/howto/ from the code, so that they say nothing else than the code does.
 
 python -m scripts.generate_docs [--check]
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scripts.reference import command_line, debate, errors, schema, settings, states
+from scripts.reference import command_line, debate, errors, failures, schema, settings, states
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -20,6 +20,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "debate.md": debate.page,
     "schema.md": schema.page,
     "errors.md": errors.page,
+    "../howto/failures.md": failures.page,
 }
 
 
@@ -44,6 +45,11 @@ def _texts() -> dict[str, str]:
     return {name: page() for name, page in PAGES.items()}
 
 
+def _named(path: Path) -> Path:
+    """A page's path from the folder of the whole."""
+    return path.resolve().relative_to(FOLDER.parents[1])
+
+
 def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
@@ -54,11 +60,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the stale files")
     if not parser.parse_args().check:
         for path in write():
-            print(f"written: {path.relative_to(FOLDER.parents[1])}")
+            print(f"written: {_named(path)}")
         return 0
     found = stale()
     for path in found:
-        print(f"stale: {path.relative_to(FOLDER.parents[1])}; run make docs", file=sys.stderr)
+        print(f"stale: {_named(path)}; run make docs", file=sys.stderr)
     return int(bool(found))
 
 

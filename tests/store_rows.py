@@ -207,6 +207,14 @@ def rates_of(store: Store) -> tuple[list[MeasuredTurns], list[MeasuredLoads]]:
         return reading.rates()
 
 
+def run_reason(store: Store, run_id: RunId) -> str:
+    """Why a run ended, or what holds it up."""
+    if isinstance(store, MemoryTaskStore):
+        return store.reason(run_id)
+    with Reading(store.path) as reading:
+        return next(run.reason for run in reading.runs() if run.run_id == run_id)
+
+
 def predictions_of(store: Store, run_id: RunId) -> list[Prediction]:
     """What was said of a run before it began."""
     if isinstance(store, MemoryTaskStore):

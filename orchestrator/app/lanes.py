@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -9,17 +10,22 @@ from pydantic import SecretStr
 
 from orchestrator.app.casting import Casting
 from orchestrator.app.working import Working, turns_in_flight
+from orchestrator.backends.fallback import FallbackEndpoint
 from orchestrator.config import Config, EndpointSettings
 from orchestrator.errors import EndpointError, SetupError, TransientError, UnreachableError
-from orchestrator.ports import Endpoint
+from orchestrator.ports import Endpoint, Sampling
 from orchestrator.scheduler.context import LaneSettings
 
 
 def open_lane(config: Config, working: Working) -> LaneSettings:
     """An endpoint made for a run, not yet connected, and how it is to be worked."""
     waves = working.wave_size is not None
+    endpoint, models = open_endpoint(config, working.casting), working.casting.models
+    named = any(sampling.fallback_context or sampling.fallback_model for sampling in models.values())
+    fallback = FallbackEndpoint(endpoint, models) if named else None
     return LaneSettings(
-        endpoint=open_endpoint(config, working.casting),
+        endpoint=fallback or endpoint,
+        fallback=fallback,
         models=working.casting.models,
         room=working.room,
         workers=working.workers,
@@ -77,7 +83,7 @@ _MAKERS: Mapping[str, _Maker] = {
 }
 
 
-async def preflight(endpoint: Endpoint, models: Collection[str]) -> None:
+async def preflight(endpoint: Endpoint, models: Mapping[str, Sampling]) -> None:
     """Ask an endpoint whether it has the models wanted of it, before the first record is spent on it.
 
     Raises:
@@ -85,6 +91,7 @@ async def preflight(endpoint: Endpoint, models: Collection[str]) -> None:
         SetupError: it does not have them; the message lists those it has.
     """
     name = endpoint.name
+    wanted = {*models, *(each.fallback_model for each in models.values() if each.fallback_model)}
     try:
         there = await endpoint.available()
     except SetupError:
@@ -93,7 +100,16 @@ async def preflight(endpoint: Endpoint, models: Collection[str]) -> None:
         raise UnreachableError(f"endpoint {name!r}: {error} (is it running? orchestrate doctor tells more)") from error
     except EndpointError as error:
         raise SetupError(f"endpoint {name!r}: {error}") from error
-    missing = sorted(set(models) - there) if there is not None else []
+    missing = sorted(wanted - there) if there is not None else []
     if missing:
         have = ", ".join(sorted(there or ())) or "none"
-        raise SetupError(f"endpoint {name!r} has no model {', '.join(map(repr, missing))}; it has: {have}")
+        near = list(dict.fromkeys(found for model in missing for found in _near(model, there or ())))
+        hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+        raise SetupError(f"endpoint {name!r} has no model {', '.join(map(repr, missing))}{hint}; it has: {have}")
+
+
+def _near(model: str, there: Collection[str]) -> list[str]:
+    """The name that was most likely meant, if any is alike."""
+    # With its tag left out a name is alike to too many others, and with it to those that differ in the tag.
+    alike = [name for name in sorted(there) if name.partition(":")[0] == model.partition(":")[0]]
+    return alike[:1] or difflib.get_close_matches(model, sorted(there), n=1)

@@ -20,7 +20,6 @@ from orchestrator.scheduler.liveness import dead
 from orchestrator.store.doubts import ConstantJudge, Doubts
 from orchestrator.store.reading_rows import (
     Actual,
-    FailedRow,
     FailureCount,
     LabelCount,
     RunRow,
@@ -83,14 +82,6 @@ class Status:
     runs: list[RunRow]  # the newest few, newest first
     comparisons: list[Comparison]  # of these runs, as far as anything was said of them
     doubts: Doubts  # constant judges are those of these runs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errors:
-    """Failed attempts: how many of each class, and the newest of them."""
-
-    counts: list[FailureCount]
-    newest: list[FailedRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,18 +185,6 @@ def export(workplace: Workplace, file: Path, debate: str | None, *, records: boo
 def _row(row: VerdictRow) -> dict[str, object]:
     values = {column.name: getattr(row, column.name) for column in EXPORT}
     return values | {"flags": ", ".join(row.flags), "backends": ", ".join(row.backends), RECORD.name: row.payload}
-
-
-def errors(workplace: Workplace, debate: str | None, only: str | None, limit: int) -> Errors:
-    """Failed attempts. Raises NotFoundError for an unknown class."""
-    kind = error_class(only)
-    with workplace.reading() as reading:
-        counts = [
-            count
-            for count in reading.failures()
-            if debate in (None, count.debate) and kind in (None, count.error_class)
-        ]
-        return Errors(counts=counts, newest=list(reading.errors(debate, kind, limit)))
 
 
 def error_class(name: str | None) -> ErrorClass | None:

@@ -19,6 +19,7 @@ from orchestrator.debate.graph import untraced
 from orchestrator.domain import JobDraft, Submission, TaskStatus
 from orchestrator.errors import BusyError, NotFoundError, UnreachableError
 from orchestrator.ports import RunStart, TaskStore
+from orchestrator.scheduler.ceiling import ceiling_of
 from orchestrator.scheduler.context import LaneSettings, Watch
 from orchestrator.scheduler.liveness import alive, dead, dry_lock, speaking
 from orchestrator.scheduler.run import RunEnd, RunSettings, run
@@ -124,6 +125,7 @@ def run_settings(
         max_attempts=settings.max_attempts,
         lease_s=settings.lease_s,
         grace_s=settings.grace_s,
+        ceiling=ceiling_of(settings.max_failures),
     )
 
 

@@ -114,6 +114,7 @@ def process_pending(
     max_tasks: Annotated[
         int | None, typer.Option("--max-tasks", min=1, help="Work on so many tasks.", show_default=False)
     ] = None,
+    max_failures: options.MaxFailures = None,
     debate: options.Debate = None,
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", "-e", help="Only this endpoint.", show_default=False)
@@ -133,7 +134,7 @@ def process_pending(
     if max_tasks is not None and dry_run:
         raise typer.BadParameter("--max-tasks is for a run; a dry run takes --limit")
     request = running.RunRequest(debate=debate, endpoint=endpoint, max_tasks=max_tasks)
-    place = workplace(context, max_workers=max_workers)
+    place = workplace(context, max_workers=max_workers, max_failures=max_failures)
     raise typer.Exit(runs.dry(place, request, limit or 3, json) if dry_run else runs.process(place, request, json))
 
 
@@ -196,11 +197,11 @@ def errors(
     limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 20,
     json: options.Json = False,
 ) -> None:
-    """Failed attempts, newest first, and how many there are of each class."""
-    from orchestrator.app.looking import errors as look
-    from orchestrator.cli import printing
+    """Failed attempts: how many of each class and text, what to do about them, and the newest."""
+    from orchestrator.app.failing import errors as look
+    from orchestrator.cli import failing
 
-    printing.errors(look(workplace(context), debate, only, limit), json)
+    failing.errors(look(workplace(context), debate, only, limit), json)
 
 
 @app.command()

@@ -23,6 +23,16 @@ def _workers(text: str) -> str:
     return text
 
 
+def _ceiling(text: str) -> str:
+    """A number of tasks or a per cent of them; the settings take both as text."""
+    from orchestrator.config import failures_allowed
+
+    try:
+        return failures_allowed(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def _moment(text: str) -> datetime:
     try:
         return moment(text, datetime.now(UTC))
@@ -47,6 +57,16 @@ Workers = Annotated[
         parser=_workers,
         metavar="N|auto",
         help="Turns in flight on each endpoint, 1 to 4096; auto finds out.",
+        show_default=False,
+    ),
+]
+MaxFailures = Annotated[
+    str | None,
+    typer.Option(
+        "--max-failures",
+        parser=_ceiling,
+        metavar="N|N%",
+        help="Stop once more tasks than that have failed; a per cent counts from the 20th task on.",
         show_default=False,
     ),
 ]

@@ -18,7 +18,6 @@ from orchestrator.cli.records import plain
 
 if TYPE_CHECKING:
     from orchestrator.app.doctor import Finding
-    from orchestrator.app.looking import Errors
     from orchestrator.app.moving import Checked
     from orchestrator.app.submitting import SubmitOutcome, SubmitRequest
 
@@ -110,29 +109,6 @@ def exported(rows: int, file: Path, json: bool) -> None:
         print(json_.dumps({"rows": rows, "file": str(file)}), file=sys.stderr if str(file) == "-" else sys.stdout)
     elif str(file) != "-":
         print(f"{rows} rows in {file}")
-
-
-def errors(found: Errors, json: bool) -> None:
-    """Failed attempts."""
-    if json:
-        as_json(found)
-        return
-    if not found.newest:
-        print("no failed attempts")
-        return
-    for count in found.counts:
-        print(
-            f"{count.debate}: {count.error_class.value}: {count.attempts} failed attempts, {count.tasks} tasks given up"
-        )
-    print()
-    for row in found.newest:
-        print(
-            f"{row.at:%Y-%m-%d %H:%M:%S} {visible(row.key)} ({row.status.value}) "
-            f"{row.role.value} {row.round}, attempt {row.attempt}, {row.endpoint}"
-        )
-        guard = f" ({row.guard.value})" if row.guard and row.guard.value != row.error_class.value else ""
-        print(f"    {row.error_class.value}{guard}: {visible(row.error)}")
-    print("\nput failed tasks back: orchestrate retry [--class CLASS] [--key KEY]")
 
 
 def moved(what: str, count: int, json: bool) -> None:

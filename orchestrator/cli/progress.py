@@ -18,7 +18,7 @@ from rich.text import Text
 from orchestrator.cli.format import duration, visible
 
 if TYPE_CHECKING:
-    from orchestrator.scheduler.tally import Tally
+    from orchestrator.scheduler.tally import Pause, Tally
 
 _REFRESH_S = 0.5
 _PLAIN_S = 10.0
@@ -84,8 +84,8 @@ def screen(tally: Tally, work: Work, seconds: float) -> Group:
     table.add_row("loads", f"{tally.swaps:,}", "time left", _time_left(tally, work, seconds))
     for endpoint, models in tally.loaded.items():
         # The reason is a server's own words: nothing in it is markup.
-        why = tally.paused.get(endpoint)
-        state = ", ".join(models) or "nothing loaded" if why is None else f"paused: {visible(why)}"
+        pause = tally.paused.get(endpoint)
+        state = ", ".join(models) or "nothing loaded" if pause is None else f"paused {_since(pause)}"
         table.add_row(endpoint, Text(state), "in flight", _in_flight(tally, endpoint))
     return Group(
         table, *(Text(f"  {visible(note)}", overflow="ellipsis", no_wrap=True) for note in tally.notes[-_LAST_NOTES:])
@@ -105,9 +105,13 @@ def line(tally: Tally, work: Work, seconds: float) -> str:
         f"loaded {loaded}",
         f"in flight {in_flight}",
         f"time left {_time_left(tally, work, seconds)}",
-        *(f"PAUSED {endpoint}: {visible(reason)}" for endpoint, reason in tally.paused.items()),
+        *(f"PAUSED {endpoint} {_since(pause)}" for endpoint, pause in tally.paused.items()),
     ]
     return " · ".join(parts)
+
+
+def _since(pause: Pause) -> str:
+    return f"since {pause.since:%H:%M:%S} UTC: {visible(pause.why)}"
 
 
 def _in_flight(tally: Tally, endpoint: str) -> str:

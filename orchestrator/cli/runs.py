@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli import debates
+from orchestrator.cli import debates, failing
 from orchestrator.cli.comparing import compared
 from orchestrator.cli.doubts import constant, of_run
 from orchestrator.cli.format import counted, visible
@@ -84,9 +84,7 @@ def _remarks(tally: Tally) -> Iterator[str]:
         yield f"{tally.rescued} tasks of a run that had died or stood still were put back"
     if tally.lost:
         yield f"{tally.lost} turns came too late to be kept: their tasks had been put back meanwhile"
-    if tally.failures:
-        counts = ", ".join(f"{kind.value} {count}" for kind, count in tally.failures.most_common())
-        yield f"failed attempts: {counts}"
+    yield from failing.of_run(tally)
     if tally.quotes:
         yield f"quotes found in their record: {tally.quotes_verified} of {tally.quotes}"
     yield from of_run(tally.flags, tally.marks, tally.guards)
@@ -116,4 +114,8 @@ def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
         "marks": dict(tally.marks),
         "failed_attempts": {kind.value: count for kind, count in tally.failures.items()},
         "refused_replies": dict(tally.guards),
+        "squeezed": dict(tally.squeezed),
+        "stood_in": tally.stood_in,
+        "given_up": {kind.value: count for kind, count in tally.given_up.items()},
+        "examples": {kind.value: example for kind, example in tally.examples.items()},
     }

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from orchestrator.cli import doubts
 from orchestrator.cli.comparing import compared
+from orchestrator.cli.failing import failure_count
 from orchestrator.cli.format import duration, visible
 from orchestrator.cli.printing import as_json
 
@@ -48,17 +49,14 @@ def status(state: Status, json: bool) -> None:
         if part.row_count:
             out.print()
             out.print(part)
-    for line in _comparisons(state):
+    for line in (*_pauses(state), *_comparisons(state)):
         out.print(line, soft_wrap=True)
     for line in doubts.of_database(state.doubts):
         out.print(line, soft_wrap=True)
     for failure in state.failures:
-        out.print(
-            f"{failure.debate}: {failure.error_class.value}: "
-            f"{failure.attempts} failed attempts, {failure.tasks} tasks given up"
-        )
+        out.print(failure_count(failure))
     if state.failures:
-        out.print("see them: orchestrate errors")
+        out.print("what to do about them: orchestrate errors")
 
 
 def _tasks(state: Status) -> Table:
@@ -110,6 +108,13 @@ def _runs(state: Status) -> Table:
             str(run.run_id), run.status.value, started, took, *(f"{count:,}" for count in counts), visible(run.reason)
         )
     return shown
+
+
+def _pauses(state: Status) -> Iterator[str]:
+    """What holds runs up: endpoints that nothing is sent to, since when and why."""
+    for run in state.runs:
+        if run.status.value == "running" and run.reason:
+            yield f"PAUSED, run {run.run_id}: {visible(run.reason)}"
 
 
 def _comparisons(state: Status) -> Iterator[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from orchestrator.backends.fallback import FallbackEndpoint
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import Graph
 from orchestrator.domain import Claim, Digest, RunId, TaskId, Turn
 from orchestrator.ports import Clock, Endpoint, Message, Sampling
+from orchestrator.scheduler.ceiling import Ceiling
 from orchestrator.scheduler.commits import Commits
 from orchestrator.scheduler.fewest import Room
+from orchestrator.scheduler.repeats import Repeats
 from orchestrator.scheduler.tally import Tally
 
 Watch = Callable[[Claim, tuple[Message, ...], Turn], None]
@@ -30,6 +34,7 @@ class LaneSettings:
     """One endpoint with the models this run wants of it, and how it is to be worked.
 
     Attributes:
+        fallback: the same endpoint, where a card names something smaller to take when memory runs out.
         models: each with the sampling it is loaded for.
         room: what it can hold at once; None if all of these models fit, and nothing has to be agreed between runs.
         workers: turns in flight; None to find out while running.
@@ -46,6 +51,7 @@ class LaneSettings:
     first: int | None = None
     waves: bool = False
     wave_size: int = 64
+    fallback: FallbackEndpoint | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +68,9 @@ class RunContext:
         wakers: called, by endpoint, when something happened that a waiting lane may want to look at.
         cancels: called once the turns in flight are to be given up.
         overslept: called when leases may have run out: what was claimed and has not begun to speak is let go.
+        chance: draws a number from 0 to 1, for waits that should not all end together.
+        repeats: how the turns that wait to be tried again failed last.
+        ceiling: how many tasks may fail until the run is stopped; None for any number.
     """
 
     run_id: RunId
@@ -83,6 +92,9 @@ class RunContext:
     wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
     cancels: list[Callable[[], object]] = field(default_factory=list)
     overslept: list[Callable[[], object]] = field(default_factory=list)
+    chance: Callable[[], float] = field(default_factory=lambda: random.Random(0).random)  # noqa: S311 -- spreads waits
+    repeats: Repeats = field(default_factory=Repeats)
+    ceiling: Ceiling | None = None
 
     @property
     def leases_ran_out(self) -> bool:

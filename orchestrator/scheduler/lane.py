@@ -9,19 +9,20 @@ from typing import assert_never
 from orchestrator.debate.order import steps
 from orchestrator.debate.steps import Ending
 from orchestrator.domain import Claim
-from orchestrator.errors import CapacityError, EndpointError, OrchestrateError, StoreError, TransientError
+from orchestrator.errors import EndpointError, OrchestrateError, StoreError
 from orchestrator.scheduler import plan
 from orchestrator.scheduler.context import Halt, LaneSettings, RunContext
 from orchestrator.scheduler.fewest import Chain
 from orchestrator.scheduler.floors import Floors
 from orchestrator.scheduler.loads import Loads
 from orchestrator.scheduler.meter import Meter
+from orchestrator.scheduler.outages import Outages
 from orchestrator.scheduler.taking import Taking
-from orchestrator.scheduler.visits import Setback, hold_visit
+from orchestrator.scheduler.visits import hold_visit
 
 _POLL_S = 0.5
-_LONGEST_PAUSE_S = 30.0
 _LISTEN_S = 1.0
+_LOOK_ROUND_S = 2.0
 _AHEAD = 16  # one task in so many is claimed, and its prompt rendered, before there is a seat for it
 
 
@@ -40,8 +41,7 @@ class Lane:
         self._chains = plan.chains({digest: steps(debate) for digest, debate in run.debates.items()}, settings.models)
         self._visits: dict[asyncio.Task[None], Claim] = {}
         self._look_again = False
-        self._paused = False  # until the endpoint answers again
-        self._outages = 0  # since the last turn that went well
+        self._outages = Outages(run, settings, self._floors)
         self._over = False
         self._wake = asyncio.Event()
         run.wakers[self._endpoint.name] = self._look
@@ -78,7 +78,7 @@ class Lane:
         while not self._run.halt:
             # Whoever looks for work may find some: no other lane may take this one for idle meanwhile.
             self.resting = False
-            if self._paused:
+            if self._outages.paused:
                 if not await self._wait_for_endpoint(lanes):
                     return
                 continue
@@ -102,7 +102,7 @@ class Lane:
                 return await self._rest(lanes)
             await self._do(decision)
         except EndpointError as error:
-            self._mind(error)
+            self._outages.mind(error)
         return True
 
     async def _do(self, decision: plan.Decision) -> None:
@@ -160,7 +160,7 @@ class Lane:
         if self._look_again:
             self._look_again = False
             self._taking.look_again()
-        while (free := self._wanted() - len(self._visits)) > 0 and not self._run.halt and not self._paused:
+        while (free := self._wanted() - len(self._visits)) > 0 and not self._run.halt and not self._outages.paused:
             claims = await self._taking.take(free)
             if not claims:
                 return
@@ -186,23 +186,9 @@ class Lane:
             self._look_again = True
             if setback.decision.delay_s is not None:
                 self._taking.give_back(claim)
-            self._heed(setback)
+            self._outages.heed(setback, claim.step.model)
         elif ending is not Ending.UNSPOKEN:
-            self._outages = 0
-
-    def _heed(self, setback: Setback) -> None:
-        decision, alone = setback.decision, self._floors.window.limit == 1
-        if decision.crowded:
-            self._floors.window.refused(now=self._run.clock.monotonic())
-        if decision.pause:
-            self._pause_endpoint(str(setback.error))
-        elif decision.crowded and alone:
-            self._pause_endpoint("no room for a single turn")
-
-    def _pause_endpoint(self, why: str) -> None:
-        self._paused = True
-        self._run.tally.paused[self._endpoint.name] = why
-        self._floors.seats.close()
+            self._outages.went_well()
 
     def _ended(self, visit: asyncio.Task[None]) -> None:
         self._visits.pop(visit, None)
@@ -223,21 +209,36 @@ class Lane:
 
         Turns in flight end by themselves meanwhile. False once nothing is left that only this endpoint could speak.
         """
-        self._outages += 1
-        await self._pause(min(_LONGEST_PAUSE_S, _POLL_S * 2 ** min(self._outages, 8)))
+        if self._outages.moves and self._visits:
+            await self._pause(_POLL_S)
+            return True
+        if not await self._pause_for(await self._outages.ask_in_s(), lanes):
+            return False
+        if not self._visits:
+            self._outages.move()
         try:
             await self._loads.look()
-            if self._floors.breaker.open:
-                await self._loads.try_out()
+            await self._loads.try_out()
         except EndpointError as error:
-            self._mind(error)
+            self._outages.mind(error)
             return await self._give_back(lanes)
-        self._floors.breaker.went_well()
-        self._paused = False
-        self._floors.seats.open()
         self._taking.look_again()
-        self._run.tally.paused.pop(self._endpoint.name, None)
+        await self._outages.over()
         return True
+
+    async def _pause_for(self, seconds: float, lanes: Sequence[Lane]) -> bool:
+        """Wait that long, whatever else happens; False once nothing is left for anybody or the run is to stop."""
+        clock = self._run.clock
+        ends = clock.monotonic() + seconds
+        while not self._run.halt and (left := ends - clock.monotonic()) > 0:
+            waiting, _ = await self._loads.waiting()
+            self.resting = not waiting
+            if self.resting and all(lane.quiet for lane in lanes):
+                self._run.announce()
+                return False
+            await self._pause(min(left, _LOOK_ROUND_S))
+            self.resting = False
+        return not self._run.halt
 
     async def _give_back(self, lanes: Sequence[Lane]) -> bool:
         """The endpoint is down: others may speak what was to be spoken here. False if nothing is left for anybody."""
@@ -253,17 +254,11 @@ class Lane:
         """Ask the server how many requests wait there, while how many to send is still to be found."""
         while self._settings.workers is None and not self._over:
             await self._run.clock.sleep(_LISTEN_S)
-            if self._visits and not self._paused:
+            if self._visits and not self._outages.paused:
                 pressure = await self._endpoint.pressure()
                 if pressure is not None:
                     self._floors.window.pressed(pressure, now=self._run.clock.monotonic())
             self._floors.seats.give()
-
-    def _mind(self, error: EndpointError) -> None:
-        # What a record caused fails that record; what looking and loading meet is the endpoint's own, and may pass.
-        if not isinstance(error, TransientError | CapacityError):
-            raise error
-        self._pause_endpoint(str(error))
 
     async def _pause(self, seconds: float) -> None:
         """Wait until a visit ends, another lane announces something, or the time is over."""

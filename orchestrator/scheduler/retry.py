@@ -1,15 +1,100 @@
-"""What a failed attempt means, as a pure function: again or not, when, and at whose cost."""
+"""What a failed attempt means, as one table and a pure function of it: again or not, when, and at whose cost.
+
+Waits are spread by chance over all of the time up to their limit ("full jitter"), because turns that failed together
+would otherwise come back together. The caller draws the chance, so that the same draws give the same waits.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
 from orchestrator.errors import ErrorClass
 
-_FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 60.0
-_CAPACITY_DELAY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is done about one class of failed attempts.
+
+    Attributes:
+        most: failed attempts at one turn until its task is given up, however many the settings allow; None for those.
+        first_s: seconds that the first wait lasts at most; each further one at most twice as long.
+        counted: whether an attempt counts against the task.
+        twice: the same error twice for the same turn gives the task up: the third call would fail as well.
+        crowded: the endpoint had no room: send fewer at a time.
+        stop: nothing works until somebody mends it: end the run.
+        happens: what that comes to, for people.
+        mend: what they can do about it.
+    """
+
+    most: int | None = None
+    first_s: float = 0.0
+    counted: bool = True
+    twice: bool = False
+    crowded: bool = False
+    stop: bool = False
+    happens: str
+    mend: str
+
+
+ANSWERS: Mapping[ErrorClass, Answer] = {
+    ErrorClass.TRANSIENT: Answer(
+        first_s=1.0,
+        twice=True,
+        happens="tried again after a while; where the endpoint is at fault it is paused, asked again less and less "
+        "often, and no attempt counts",
+        mend="look at the server's log; if one record does it again and again, look at the record",
+    ),
+    ErrorClass.CAPACITY: Answer(
+        first_s=5.0,
+        counted=False,
+        crowded=True,
+        happens="fewer turns are sent at a time; then the card's smaller context or fallback model, if it names one; "
+        "then the endpoint is paused until there is room",
+        mend="nothing has to be done; to go faster give the server more memory, or the card a smaller context or "
+        "a fallback_model",
+    ),
+    ErrorClass.OVERFLOW: Answer(
+        most=1,
+        happens="the task fails at once: the same prompt would not fit again",
+        mend="raise context or reply_limit in the card, or shorten the record; then orchestrate retry --class overflow",
+    ),
+    ErrorClass.SHAPE: Answer(
+        most=3,
+        twice=True,
+        happens="tried again at once; the same error twice, or three in all, and the task fails",
+        mend="mend the prompt, or take a model that keeps to the form; then orchestrate retry --class shape",
+    ),
+    ErrorClass.REFUSAL: Answer(
+        most=3,
+        twice=True,
+        happens="tried again at once; the same error twice, or three in all, and the task fails",
+        mend="mend the prompt, or leave these records out; then orchestrate retry --class refusal",
+    ),
+    ErrorClass.DETERMINISTIC: Answer(
+        most=1,
+        happens="the task fails at once: the same call would fail again",
+        mend="mend what the message names: an option in the card, record.md, or the record; then orchestrate retry "
+        "--class deterministic",
+    ),
+    ErrorClass.CONFIGURATION: Answer(
+        counted=False,
+        stop=True,
+        happens="the run ends and says why; the task waits for the next run",
+        mend="mend orchestrate.toml or the card, let orchestrate doctor check it, and give the same command again",
+    ),
+    ErrorClass.LOST: Answer(
+        happens="put back at once, and given up after as many attempts as the settings allow",
+        mend="find out what killed the run: the system's log, memory; then orchestrate retry --class lost",
+    ),
+    ErrorClass.CANCELLED: Answer(
+        counted=False,
+        happens="nothing, until somebody puts it back",
+        mend="orchestrate retry --class cancelled puts it back",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,48 +104,57 @@ class Decision:
     Attributes:
         delay_s: seconds until the task may be claimed again; None gives it up.
         counted: whether the attempt counts against the task.
-        pause: the endpoint is at fault: stop sending until it answers again.
+        pause_s: the endpoint is at fault, or asked for it: send nothing for so long, and then only once it answers;
+            None goes on.
         crowded: the endpoint had no room for it: send fewer at a time.
         stop: nothing works until somebody mends it: end the run.
     """
 
     delay_s: float | None
     counted: bool = True
-    pause: bool = False
+    pause_s: float | None = None
     crowded: bool = False
     stop: bool = False
 
 
 def decide(
-    kind: ErrorClass, attempt: int, max_attempts: int, *, down: bool = False, retry_after_s: float | None = None
+    kind: ErrorClass,
+    attempt: int,
+    max_attempts: int,
+    *,
+    down: bool = False,
+    again: bool = False,
+    doubtful: bool = False,
+    crowded: bool = True,
+    retry_after_s: float | None = None,
+    chance: float = 1.0,
 ) -> Decision:
     """What to do after attempt number `attempt` (from 1) failed with an error of class `kind`.
 
     `down` says that the endpoint is at fault: nothing answered at all, or several tasks failed in a row and nothing
-    went well between; `retry_after_s` is the server's own wish.
+    went well between; `again` that the same turn failed with the same error before; `doubtful` that it did, but nothing
+    else was tried in between, so that the endpoint is to be asked whose fault it is; `retry_after_s` is the server's
+    own wish, and never cut short; `crowded` whether fewer turns at a time would help one that found no room;
+    `chance`, from 0 to 1, is the part of the longest wait that is waited.
     """
-    match kind:
-        case ErrorClass.CONFIGURATION:
-            return Decision(delay_s=0.0, counted=False, stop=True)
-        case ErrorClass.CANCELLED:
-            return Decision(delay_s=0.0, counted=False)
-        case ErrorClass.CAPACITY:
-            return Decision(delay_s=retry_after_s or _CAPACITY_DELAY_S, counted=False, crowded=True)
-        case ErrorClass.TRANSIENT if down:
-            return Decision(delay_s=_FIRST_DELAY_S, counted=False, pause=True)
-        case ErrorClass.TRANSIENT | ErrorClass.LOST:
-            return _again(attempt, max_attempts, retry_after_s or _backoff(attempt))
-        case ErrorClass.SHAPE | ErrorClass.REFUSAL:
-            return _again(attempt, min(max_attempts, 3), 0.0)
-        case ErrorClass.OVERFLOW | ErrorClass.DETERMINISTIC:
-            return Decision(delay_s=None)
-        case _:
-            assert_never(kind)
+    answer = ANSWERS[kind]
+    if kind is ErrorClass.TRANSIENT and down:
+        return Decision(delay_s=chance * answer.first_s, counted=False, pause_s=retry_after_s or 0.0)
+    if answer.counted and ((again and answer.twice) or attempt >= min(max_attempts, answer.most or max_attempts)):
+        return Decision(delay_s=None)
+    if answer.crowded and not crowded:
+        return Decision(delay_s=chance * _LONGEST_DELAY_S, counted=False)
+    wished_s = retry_after_s if answer.first_s else None
+    return Decision(
+        delay_s=chance * backoff_s(answer, attempt) if wished_s is None else wished_s + chance * answer.first_s,
+        counted=answer.counted,
+        pause_s=0.0 if doubtful else wished_s if answer.crowded else None,
+        crowded=answer.crowded,
+        stop=answer.stop,
+    )
 
 
-def _again(attempt: int, limit: int, delay_s: float) -> Decision:
-    return Decision(delay_s=delay_s if attempt < limit else None)
-
-
-def _backoff(attempt: int) -> float:
-    return float(min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2 ** (attempt - 1)))
+def backoff_s(answer: Answer, attempt: int) -> float:
+    """The longest wait, in seconds, after attempt number `attempt` (from 1): doubled each time, a minute at most."""
+    # Bounded before it is raised: no attempt number makes a float too large.
+    return min(_LONGEST_DELAY_S, answer.first_s * 2.0 ** min(attempt - 1, 16))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from orchestrator.domain import Digest, RunId, RunStatus
 from orchestrator.errors import EndpointError, StoreError
 from orchestrator.measures import LoadRate, Prediction, TurnRate
 from orchestrator.ports import Clock, RunStart, TaskStore
+from orchestrator.scheduler.ceiling import Ceiling
 from orchestrator.scheduler.commits import Commits
 from orchestrator.scheduler.context import Halt, LaneSettings, RunContext, Watch
 from orchestrator.scheduler.lane import Lane
@@ -32,6 +34,7 @@ class RunSettings:
         dead: tells which of the runs that never ended have died.
         watch: sees every turn with the messages that led to it.
         display: told of the tally when the run begins; called once.
+        ceiling: how many tasks may fail until it is stopped; None for any number.
         predictions: what was said of it beforehand, kept beside what comes of it.
     """
 
@@ -45,6 +48,7 @@ class RunSettings:
     dead: Callable[[Mapping[RunId, str]], Sequence[RunId]] = lambda _running: ()
     watch: Watch | None = None
     display: Callable[[Tally], None] = lambda _tally: None
+    ceiling: Ceiling | None = None
     predictions: Sequence[Prediction] = ()
 
 
@@ -127,6 +131,8 @@ def _context(run_id: RunId, commits: Commits, clock: Clock, tally: Tally, settin
         budget=settings.max_tasks,
         shared=_shared(settings.lanes),
         renewed_at=clock.monotonic(),
+        chance=random.Random(run_id).random,  # noqa: S311 -- spreads waits
+        ceiling=settings.ceiling,
     )
     if settings.watch is not None:
         context.watch = settings.watch

@@ -12,6 +12,14 @@ from orchestrator.errors import ErrorClass, Guard
 _MOST_NOTES = 200
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """An endpoint that nothing is sent to, since when, and why."""
+
+    since: datetime
+    why: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """Counts of one run. Written by its lanes, read by its display; nothing is decided by it."""
@@ -33,11 +41,15 @@ class Tally:
     guards: Counter[Guard] = field(default_factory=Counter)  # those whose reply a check refused, by check
     marks: Counter[Mark] = field(default_factory=Counter)  # turns whose reply came wrapped in something
     flags: Counter[Flag] = field(default_factory=Counter)  # verdicts to look at
+    given_up: Counter[ErrorClass] = field(default_factory=Counter)  # tasks given up, by class of their last error
+    examples: dict[ErrorClass, str] = field(default_factory=dict)  # of each class one failure: its record and error
     labels: Counter[str] = field(default_factory=Counter)
     loaded: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by endpoint
     in_flight: dict[str, int] = field(default_factory=dict)  # by endpoint
     limits: dict[str, int] = field(default_factory=dict)  # by endpoint: turns that may be in flight now
-    paused: dict[str, str] = field(default_factory=dict)  # endpoint to the reason
+    paused: dict[str, Pause] = field(default_factory=dict)  # by endpoint
+    squeezed: Counter[str] = field(default_factory=Counter)  # by endpoint: how often fewer were sent for want of room
+    stood_in: int = 0  # turns spoken by a fallback model
     notes: list[str] = field(default_factory=list)  # the newest, one line each, oldest first
     forgotten: int = 0  # older notes that are no longer kept
 
@@ -62,9 +74,19 @@ class Tally:
         self.failures[kind] += 1
         if guard is not None:
             self.guards[guard] += 1
+        if given_up or kind not in self.examples:
+            self.examples[kind] = f"{claim.key}: {error}"
         if given_up:
             self.failed += 1
+            self.given_up[kind] += 1
             self.note(f"{claim.key} failed ({kind.value}): {error}")
+
+    def pauses(self) -> str:
+        """Which endpoints are paused, since when and why, in one line; empty if none is."""
+        return "; ".join(
+            f"{endpoint} paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC: {pause.why}"
+            for endpoint, pause in self.paused.items()
+        )
 
     def swapped(self, swap: Swap) -> None:
         """Count a load, and note it."""

@@ -9,10 +9,11 @@ from functools import partial
 from orchestrator.debate.graph import hold_debate
 from orchestrator.debate.steps import Ending, Failure, Floor, begin, failure_of
 from orchestrator.domain import Claim, Failed, Spoken
-from orchestrator.errors import DeterministicError, EndpointError, ErrorClass, StoreError, TransientError
+from orchestrator.errors import CapacityError, DeterministicError, EndpointError, ErrorClass, StoreError, TransientError
 from orchestrator.ports import TaskStore
 from orchestrator.scheduler import retry
 from orchestrator.scheduler.breaker import Breaker
+from orchestrator.scheduler.ceiling import too_many
 from orchestrator.scheduler.context import Halt, RunContext
 
 
@@ -50,22 +51,14 @@ async def hold_visit(run: RunContext, claim: Claim, floor: Floor, breaker: Break
 
 async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) -> Setback:
     error = failure.error
-    if error.kind is ErrorClass.TRANSIENT:
-        breaker.failed(claim.task_id)
-    decision = retry.decide(
-        error.kind,
-        failure.attempt.attempt,
-        run.max_attempts,
-        down=breaker.open or (isinstance(error, TransientError) and error.down),
-        retry_after_s=error.retry_after_s,
-    )
+    decision = _decided(run, claim, failure, breaker)
     now = run.clock.now()
     retry_at = None if decision.delay_s is None else now + timedelta(seconds=decision.delay_s)
     failed = Failed(
         task_id=claim.task_id, token=claim.token, attempt=failure.attempt, retry_at=retry_at, counted=decision.counted
     )
     if await run.commits.do(lambda store: store.fail(failed, now)):
-        run.tally.failed_attempt(claim, error.kind, str(error), given_up=retry_at is None, guard=error.guard)
+        _count(run, claim, error, given_up=retry_at is None)
     else:
         run.tally.lost += 1
         # Our own code may have failed after a turn was kept: the claim is then ours still, and would hold a swap up.
@@ -75,12 +68,48 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Brea
     return Setback(error=error, decision=decision)
 
 
+def _decided(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) -> retry.Decision:
+    error = failure.error
+    again, doubtful = run.repeats.again(claim.task_id, failure.attempt), False
+    if error.kind is ErrorClass.TRANSIENT:
+        # With nothing gone well in between, the same error twice may be the endpoint's fault as well.
+        doubtful = again and breaker.suspects(claim.task_id)
+        again = again and not doubtful
+        breaker.failed(claim.task_id)
+        if breaker.open:
+            # It was the endpoint's fault all the time: those that fell to it begin anew.
+            for task_id in breaker.failing:
+                run.repeats.forget(task_id)
+    return retry.decide(
+        error.kind,
+        failure.attempt.attempt,
+        run.max_attempts,
+        down=breaker.open or (isinstance(error, TransientError) and error.down),
+        again=again,
+        doubtful=doubtful,
+        crowded=not isinstance(error, CapacityError) or error.crowded,
+        retry_after_s=error.retry_after_s,
+        chance=run.chance(),
+    )
+
+
+def _count(run: RunContext, claim: Claim, error: EndpointError, *, given_up: bool) -> None:
+    tally, ceiling = run.tally, run.ceiling
+    tally.failed_attempt(claim, error.kind, str(error), given_up=given_up, guard=error.guard)
+    if not given_up:
+        return
+    run.repeats.forget(claim.task_id)
+    if ceiling is not None and not run.halt and ceiling.passed(tally.failed, tally.done):
+        run.stop(Halt.SOON, too_many(ceiling, tally))
+
+
 async def record(run: RunContext, spoken: Spoken, breaker: Breaker) -> bool:
     """Make a turn durable; False if its lease had gone."""
     breaker.went_well()
     kept = await run.commits.do(partial(_record, spoken, run))
     if kept:
         run.tally.spoke(spoken.turn, spoken.verdict)
+        run.repeats.forget(spoken.task_id)
     return kept
 
 

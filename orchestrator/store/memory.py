@@ -61,6 +61,10 @@ class MemoryTaskStore:
         """What was said of a run before it began, by endpoint."""
         return [said for (about, _), said in sorted(self._state.predictions.items()) if about == run_id]
 
+    def reason(self, run_id: RunId) -> str:
+        """Why a run ended, or what holds it up."""
+        return self._state.runs[run_id].reason
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """One transaction around several verbs."""
@@ -98,6 +102,11 @@ class MemoryTaskStore:
         """Close a run; nothing if it has ended already."""
         with self.batch():
             memory_runs.end_run(self._state, run_id, status, now, reason)
+
+    def note_run(self, run_id: RunId, reason: str) -> None:
+        """Say what holds a run up."""
+        with self.batch():
+            memory_runs.note_run(self._state, run_id, reason)
 
     def running(self) -> Mapping[RunId, str]:
         """Runs not ended yet."""

@@ -30,6 +30,13 @@ def end_run(state: State, run_id: RunId, status: RunStatus, now: datetime, reaso
     _close(state, run_id, status, reason)
 
 
+def note_run(state: State, run_id: RunId, reason: str) -> None:
+    """Say of a run that goes on what holds it up."""
+    run = state.runs.get(run_id)
+    if run is not None and run.status is RunStatus.RUNNING:
+        state.put(state.runs, run_id, replace(run, reason=storable(reason)))
+
+
 def rescue(state: State, now: datetime, max_attempts: int, dead: Iterable[RunId]) -> int:
     """Put back, or fail, tasks whose lease ran out or whose run is dead; how many."""
     gone = list(dead)

@@ -179,6 +179,19 @@ def errors(debate: str | None, error_class: ErrorClass | None, limit: int | None
     return question.limit(limit)
 
 
+def failure_texts(debate: str | None, error_class: ErrorClass | None) -> Select[Any]:
+    """The view `v_failures` by debate, class and text, with the newest attempt of each."""
+    group = (_FAILURES.c.debate, _FAILURES.c.error_class, _FAILURES.c.error)
+    newest = func.max(_FAILURES.c.attempt_id).label("newest")
+    # SQLite takes the columns that are neither grouped nor counted from the row that has the maximum.
+    question = select(
+        *group, func.count().label("attempts"), newest, _FAILURES.c.key, _FAILURES.c.finished_at.label("at")
+    ).group_by(*group)
+    if debate is not None:
+        question = question.where(_FAILURES.c.debate == debate)
+    return question if error_class is None else question.where(_FAILURES.c.error_class == error_class)
+
+
 def _count(question: Select[Any]) -> ScalarSelect[Any]:
     return question.correlate(runs).scalar_subquery()
 

@@ -24,6 +24,7 @@ from orchestrator.store.reading_rows import (
     Actual,
     FailedRow,
     FailureCount,
+    FailureText,
     HeldSteps,
     LabelCount,
     MeasuredLoads,
@@ -229,6 +230,12 @@ class Reading:
                     "guard": Guard(row.guard) if row.guard else None,
                 }
             )
+
+    def failure_texts(self, debate: str | None = None, error_class: ErrorClass | None = None) -> Iterator[FailureText]:
+        """Failed attempts counted by debate, class and text, in flat memory."""
+        for row in self._stream(questions.failure_texts(debate, error_class)):
+            known = {name: value for name, value in row._mapping.items() if name != "newest"}
+            yield FailureText(**{**known, "error_class": ErrorClass(row.error_class)})
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:

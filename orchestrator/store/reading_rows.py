@@ -158,6 +158,18 @@ class FailedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailureText:
+    """Failed attempts of one debate and class with the very same text; `key` and `at` are the newest one's."""
+
+    debate: str
+    error_class: ErrorClass
+    error: str
+    attempts: int
+    key: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenMeans:
     """Means over the turns of one role with one model; None where no server told."""
 

@@ -19,7 +19,7 @@ runs = Table(
     Column("lock", Text, nullable=False),  # name of the file whose lock it holds while alive
     Column("max_workers", Integer, nullable=False),  # 0: as many as the endpoints answer best with
     Column("status", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # why it ended; while it goes on, what holds it up: a paused endpoint
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     one_of("status", RunStatus),

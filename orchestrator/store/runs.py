@@ -27,6 +27,9 @@ _END = Statement(
     .where(runs.c.id.in_(listed("ids")), runs.c.ended_at.is_(None))
     .values(status=bindparam("as_status"), reason=bindparam("why"), ended_at=bindparam("at"))
 )
+_NOTE = Statement(
+    update(runs).where(runs.c.id == bindparam("run"), runs.c.ended_at.is_(None)).values(reason=bindparam("why"))
+)
 _RUNNING = Statement(select(runs.c.id, runs.c.lock).where(runs.c.ended_at.is_(None)).order_by(runs.c.id))
 _FREE_SWAPS = Statement(
     update(endpoints).where(endpoints.c.run_id.in_(listed("ids"))).values(run_id=null(), swap_until=null())
@@ -96,6 +99,11 @@ def end_run(writer: Writer, run_id: RunId, status: RunStatus, now: datetime, rea
     """Close a run, give back its tasks uncounted and free the swap it had reserved."""
     claims.release_run(writer, run_id, now)
     _close(writer, [run_id], status, now, reason)
+
+
+def note_run(writer: Writer, run_id: RunId, reason: str) -> None:
+    """Say of a run that goes on what holds it up."""
+    writer.run(_NOTE, {"run": run_id, "why": storable(reason)})
 
 
 def running(writer: Writer) -> Mapping[RunId, str]:

@@ -70,6 +70,11 @@ class SqlTaskStore:
         with self._writer.transaction():
             runs.end_run(self._writer, run_id, status, now, reason)
 
+    def note_run(self, run_id: RunId, reason: str) -> None:
+        """Say what holds a run up."""
+        with self._writer.transaction():
+            runs.note_run(self._writer, run_id, reason)
+
     def running(self) -> Mapping[RunId, str]:
         """Runs not ended yet."""
         with self._writer.transaction():

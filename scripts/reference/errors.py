@@ -12,8 +12,10 @@ from scripts.reference.markdown import block, document, mark, table
 _MOST = int(Settings.model_fields["max_attempts"].default)
 _INTRO = f"""\
 A failed attempt has a class, and the class decides what is done about it; `orchestrate errors` shows both. The
-figures are those of `max_attempts = {_MOST}`, the default. A wait that the server asks for (`Retry-After`) replaces
-ours. An attempt that does not count leaves the task its tries: an outage uses none of them up."""
+figures are those of `max_attempts = {_MOST}`, the default. Waits are spread by chance up to the time named here; one
+that the server asks for (`Retry-After`) is never cut short. An attempt that does not count leaves the task its tries:
+an outage uses none of them up. What you can do about each class is said in [when something
+fails](../howto/failures.md)."""
 _COLUMNS = ["class", "meaning", "raised as", "what is done", "counts"]
 _BY_HAND = """\
 Two of the classes come from no model server. `lost` is written when a run is found dead or a lease has run out: the
@@ -59,12 +61,10 @@ def _done_about(kind: ErrorClass, first: Decision, *, down: bool) -> str:
         return "nothing, until somebody gives `orchestrate retry`"
     if first.stop:
         return "the run ends and says why; the task waits for the next run"
-    if first.pause:
-        return f"the endpoint is paused until it answers again; the task waits {first.delay_s:g} s or longer"
+    if first.pause_s is not None:
+        return "the endpoint is paused until it answers again; the task waits for it"
     if first.crowded:
-        return f"fewer turns are sent there at once; the task waits {first.delay_s:g} s"
-    if first.crowded:
-        return f"fewer turns are sent at a time; the task waits {first.delay_s:g} s or as long as the server asks"
+        return f"fewer turns are sent at a time; the task waits up to {first.delay_s:g} s, or as the server asks"
     if first.delay_s is None:
         return "the task fails at once: the same call would fail again"
     return _tries(kind, down=down)
@@ -76,8 +76,8 @@ def _tries(kind: ErrorClass, *, down: bool) -> str:
     while (delay := decide(kind, attempt, _MOST, down=down).delay_s) is not None:
         delays.append(delay)
         attempt += 1
-    waits = f"after {', '.join(f'{delay:g}' for delay in delays)} s" if any(delays) else "at once"
-    return f"again {waits}; after {attempt} attempts the task fails"
+    waits = f"after up to {', '.join(f'{delay:g}' for delay in delays)} s" if any(delays) else "at once"
+    return f"again {waits}; after the same error twice, or {attempt} attempts, the task fails"
 
 
 def _tree() -> str:

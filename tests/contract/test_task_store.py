@@ -26,6 +26,7 @@ from tests.store_rows import (
     finish,
     keys_of,
     request,
+    run_reason,
     spoken,
     statuses,
     submission,
@@ -285,6 +286,18 @@ def test_ended_run_gives_back_uncounted(store: Store) -> None:
     (task,) = store.tasks()
     assert (task.status, task.attempts, store.running()) == ("pending", 0, {})
     assert not store.record(spoken(claim), at(2))
+
+
+def test_run_says_what_holds_it_up(store: Store) -> None:
+    running, ended = begin(store), begin(store)
+    store.end_run(ended, RunStatus.DONE, at(1), "all done")
+
+    for run_id in (running, ended):
+        store.note_run(run_id, "gpu paused: it does not answer")
+
+    assert [run_reason(store, run_id) for run_id in (running, ended)] == ["gpu paused: it does not answer", "all done"]
+    store.note_run(running, "")
+    assert run_reason(store, running) == ""
 
 
 def test_swap_is_reserved_by_one_run(store: Store) -> None:

@@ -129,7 +129,7 @@ async def test_outage_pauses_and_goes_on(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
     while not tallies[0].paused:
         await asyncio.sleep(0.01)
-    assert first.url in tallies[0].paused["gpu"]
+    assert first.url in tallies[0].paused["gpu"].why
 
     async with OllamaStandIn(models=[A, B], slots=4, num_ctx=8192, port=port) as second:
         end = await running

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from orchestrator.cli.progress import Work, line, screen
-from orchestrator.scheduler.tally import Tally
+from orchestrator.scheduler.tally import Pause, Tally
 
 WORK = Work(tasks=42, turns=126)
 
@@ -36,7 +36,11 @@ def test_limit_stands_beside_turns_in_flight() -> None:
 
 def test_words_of_server_are_no_markup() -> None:
     made = tally()
-    made.paused = {"big": "http://h does not answer: [/red] \x1b[31m"}
+    made.paused = {"big": Pause(since=made.started_at, why="http://h does not answer: [/red] \x1b[31m")}
 
-    assert "big paused: http://h does not answer: [/red] \\u001b[31m in flight 12 of 16" in screened(made)
-    assert line(made, WORK, 60.0).endswith("PAUSED big: http://h does not answer: [/red] \\u001b[31m")
+    assert "big paused since 00:00:00 UTC: http://h does not answer: [/red] \\u001b[31m in flight 12 of 16" in screened(
+        made
+    )
+    assert line(made, WORK, 60.0).endswith(
+        "PAUSED big since 00:00:00 UTC: http://h does not answer: [/red] \\u001b[31m"
+    )
