@@ -1,0 +1,186 @@
+"""What each sin of a model server does to the task that it is committed on, in a small real run.
+
+python -m tests.faults.sins [--backend ollama|vllm] [NAME …]   prints sin, class, what became of the task, calls made
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from orchestrator.domain import TaskStatus
+from orchestrator.errors import ErrorClass
+from orchestrator.scheduler.run import RunEnd
+from tests.integration.places import ROOT, run_here, workplace
+from tests.servers.sins import MODEL, SINS, SinfulServer
+
+RECORDS = 6
+TURNS = 3  # of a debate
+TIMEOUT_S = 1.0  # of one call
+PATH = {"ollama": "", "vllm": "/v1"}
+
+TRANSIENT, CAPACITY, OVERFLOW = ErrorClass.TRANSIENT, ErrorClass.CAPACITY, ErrorClass.OVERFLOW
+SHAPE, DETERMINISTIC, CONFIGURATION = ErrorClass.SHAPE, ErrorClass.DETERMINISTIC, ErrorClass.CONFIGURATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """What may become of the task: a verdict, none, or (None) either; at most so many calls for it.
+
+    `classes` are those of its failed attempts; `stops`: the run ends, and the task waits for the next one.
+    """
+
+    classes: frozenset[ErrorClass] = frozenset()
+    verdict: bool | None
+    calls: int
+    stops: bool = False
+
+
+def _fails(calls: int, *classes: ErrorClass) -> Right:
+    return Right(classes=frozenset(classes), verdict=False, calls=calls)
+
+
+def _passes(sins: int, *classes: ErrorClass) -> Right:
+    return Right(classes=frozenset(classes), verdict=True, calls=TURNS + sins)
+
+
+_STOPS = Right(classes=frozenset({CONFIGURATION}), verdict=False, calls=1, stops=True)
+_TRIED_TWICE = _fails(2, TRANSIENT)
+_DOUBTED = _fails(3, TRANSIENT)  # by its second failure nothing else is in flight, and the server is tried out first
+_ASKED_AGAIN = _fails(6, SHAPE)  # two attempts, since the second has the same error; three asks each at most
+_TAKEN_OR_NOT = Right(classes=frozenset({SHAPE}), verdict=None, calls=6)
+RIGHT: Mapping[str, Right] = {
+    "silent truncation": _fails(1, OVERFLOW),
+    "reload": _passes(0),
+    "done: false": _TRIED_TWICE,
+    "half body": _TRIED_TWICE,
+    "200 with HTML": _TRIED_TWICE,
+    "200 with an error": _TRIED_TWICE,
+    "length": _fails(1, OVERFLOW),
+    "fenced JSON": _TAKEN_OR_NOT,
+    "prose around": _TAKEN_OR_NOT,
+    "endless white space": _fails(6, OVERFLOW, SHAPE),
+    "nested braces": _ASKED_AGAIN,
+    "wrong enum": _ASKED_AGAIN,
+    "NaN": _ASKED_AGAIN,
+    "duplicate keys": _ASKED_AGAIN,
+    "thinking only": _ASKED_AGAIN,
+    "500 that names an option": _fails(1, DETERMINISTIC),
+    "500 out of memory": _passes(2, CAPACITY),
+    "503": _passes(2, CAPACITY),
+    "429 with Retry-After": _passes(1, CAPACITY),
+    "hang": _DOUBTED,
+    "slow drip": _DOUBTED,
+    "100 MB body": _TRIED_TWICE,
+    "redirect": _STOPS,
+    "unknown model": _STOPS,
+    "another model answers": _STOPS,
+    "connection reset": _passes(1, TRANSIENT),
+    "connection refused": _passes(1, TRANSIENT),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of the task that was sinned against, and of the others; `gaps_s` lie between its calls."""
+
+    sin: str
+    classes: tuple[ErrorClass, ...]
+    status: TaskStatus
+    verdict: bool
+    calls: int
+    gaps_s: tuple[float, ...]
+    others_done: int
+    end: RunEnd
+
+    def breaches(self, right: Right) -> list[str]:
+        """What is not as it should be; empty if all is."""
+        found = []
+        if right.verdict is not None and self.verdict is not right.verdict:
+            found.append(f"a verdict: {self.verdict}")
+        if not set(self.classes) <= right.classes or (not self.verdict and not self.classes):
+            found.append(f"classes {[kind.value for kind in self.classes]}")
+        if self.calls > right.calls:
+            found.append(f"{self.calls} calls, {right.calls} at most")
+        if right.stops is (self.end.error is None):
+            found.append(f"the run ended with {self.end.error}")
+        if not right.stops and self.others_done != RECORDS - 1:
+            found.append(f"{self.others_done} of the other {RECORDS - 1} done")
+        if not self.verdict and not right.stops and self.status is not TaskStatus.FAILED:
+            found.append(f"the task is {self.status.value}")
+        return found
+
+    def row(self) -> tuple[str, ...]:
+        """A line of the table."""
+        classes = ", ".join(f"{self.classes.count(kind)} × {kind.value}" for kind in dict.fromkeys(self.classes)) or "–"
+        stopped = "; the run stopped" if self.end.error is not None else ""
+        became = "verdict" if self.verdict else f"no verdict, {self.status.value}{stopped}"
+        return self.sin, classes, became, str(self.calls), f"{self.others_done} of {RECORDS - 1}"
+
+
+async def suffer(name: str, backend: str, home: Path) -> Outcome:
+    """One small run in which the first record is sinned against."""
+    first = json.loads((ROOT / "prompts/posting/sample.jsonl").read_text().splitlines()[0])
+    async with SinfulServer(SINS[name], marked=first["title"]) as server:
+        url = f"{server.url}{PATH[backend]}"
+        settings = f'max_workers = 2\n[endpoints.desk]\nbackend = "{backend}"\nurl = "{url}"\n'
+        cast = dict.fromkeys(("advocate", "critic", "judge"), MODEL)
+        place = workplace(home, cast, settings, records=RECORDS, timeout_s=TIMEOUT_S)
+        end = await run_here(place)
+    with place.reading() as reading:
+        (task,) = reading.find(first["id"])
+        done = sum(row.score is not None for row in reading.verdicts() if row.key != first["id"])
+    times = [at for at, marked in server.asked if marked]
+    return Outcome(
+        sin=name,
+        classes=tuple(attempt.error_class for attempt in task.attempts),
+        status=task.status,
+        verdict=task.verdict is not None,
+        calls=len(times),
+        gaps_s=tuple(after - before for before, after in pairwise(times)),
+        others_done=done,
+        end=end,
+    )
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    """Rows with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+async def _suffer_all(names: Sequence[str], backend: str) -> list[Outcome]:
+    found = []
+    for name in names:
+        with TemporaryDirectory(prefix="sins-") as home:
+            found.append(await suffer(name, backend, Path(home)))
+    return found
+
+
+def main() -> int:
+    """Print the table of one backend; exit 1 if anything is not as it should be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.sins", description="What sins of servers do to tasks."
+    )
+    parser.add_argument("--backend", choices=list(PATH), default="ollama", help="the interface the server speaks")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these sins")
+    wanted = parser.parse_args()
+    outcomes = asyncio.run(_suffer_all(wanted.names or list(SINS), wanted.backend))
+    rows = [("sin", "class", "what became of the task", "calls", "others done")]
+    print("\n".join(table([*rows, *(outcome.row() for outcome in outcomes)])))
+    wrong = {outcome.sin: breaches for outcome in outcomes if (breaches := outcome.breaches(RIGHT[outcome.sin]))}
+    for sin, breaches in wrong.items():
+        print(f"WRONG {sin}: {'; '.join(breaches)}", file=sys.stderr)
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
