@@ -16,7 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_ollama import ChatOllama
 
 from orchestrator.backends.chat import OverWire, Speakers, check_speaker, seconds, tokens
-from orchestrator.backends.status import error_of, error_text
+from orchestrator.backends.status import error_of, error_without_reply
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
 from orchestrator.errors import OverflowingError, SetupError, TransientError
@@ -28,6 +28,7 @@ _GONE_S = 60.0
 _POLL_S = 0.1
 _FIRST_POLL_S = 0.002
 _NANO = 1e-9
+_NO_REPLY = ("load", "unload")  # how a call without messages ends
 
 
 class _Chat(OverWire, ChatOllama):
@@ -60,8 +61,8 @@ def _complete(answer: Answer, address: str) -> str:
         raise error_of(answer, address)
     body = answer.json
     message = body.get("message") if isinstance(body, dict) else None
-    if not isinstance(message, dict) or "error" in body:
-        raise TransientError(f"{address} answered 200 without a reply: {error_text(answer)}")
+    if not isinstance(message, dict) or body.get("error") or body.get("done_reason") in _NO_REPLY:
+        raise error_without_reply(answer, address)
     text = str(message.get("content") or "")
     if body.get("done") is not True:
         raise TransientError(f"{address}: the reply is not complete (done is {body.get('done')!r})", reply=text)

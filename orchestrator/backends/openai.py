@@ -11,7 +11,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
 from orchestrator.backends.chat import OverWire, Speakers, check_speaker, seconds, tokens
-from orchestrator.backends.status import error_of, error_text
+from orchestrator.backends.status import error_of, error_without_reply
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
 from orchestrator.errors import OverflowingError, RefusalError, SetupError, TransientError
@@ -61,7 +61,9 @@ def _complete(answer: Answer, address: str) -> str:
         choice = answer.json["choices"][0]
         message = dict(choice["message"])
     except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise TransientError(f"{address} answered 200 without a reply: {error_text(answer)}") from error
+        raise error_without_reply(answer, address) from error
+    if answer.json.get("error"):
+        raise error_without_reply(answer, address)
     text = str(message.get("content") or "")
     if message.get("refusal"):
         raise RefusalError(f"the model declined: {message['refusal']}", reply=text)

@@ -60,6 +60,13 @@ def error_of(answer: Answer, address: str) -> EndpointError:
     return _by_words(text, answer.status)
 
 
+def error_without_reply(answer: Answer, address: str) -> EndpointError:
+    """The typed error for an answer of 200 that holds no reply; an error that it holds is read as that of a 500."""
+    text = f"{address} answered 200 without a reply: {error_text(answer)}"
+    says_why = isinstance(answer.json, dict) and answer.json.get("error")
+    return _by_words(text, 500) if says_why else TransientError(text)
+
+
 def _by_words(text: str, status: int) -> EndpointError:
     if status >= 500 and _TOGETHER.search(text):
         return TransientError(text)

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
+from orchestrator.backends.streams import put_together
 from orchestrator.errors import SetupError, TransientError
 
 LONGEST_BODY = 16 * 1024 * 1024
@@ -25,7 +26,10 @@ _LONGEST_WAIT_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server answered: its status, its JSON (None if the body was something else) and the body's beginning."""
+    """What a server answered: its status, its JSON (None if the body was something else) and the body's beginning.
+
+    A reply that came in pieces is put together.
+    """
 
     status: int
     json: Any
@@ -104,13 +108,20 @@ def _answer(response: aiohttp.ClientResponse, body: bytes, address: str) -> Answ
 
 def _parsed(body: bytes) -> Any:
     try:
-        parsed = json.loads(body)
+        parsed = _json(body)
         if b"\\ud" in body.lower():
             # Half of a surrogate pair is no text: it could be neither stored nor sent again.
             json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return parsed
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return put_together(body)
 
 
 def _seconds(response: aiohttp.ClientResponse) -> float | None:
