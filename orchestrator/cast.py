@@ -17,6 +17,7 @@ from orchestrator.assets import Folders
 from orchestrator.domain import Digest, Role, Step, Verdict
 from orchestrator.errors import CastError
 from orchestrator.ports import Sampling
+from orchestrator.sharing import disagreement
 from orchestrator.templates import variables
 
 # Part of every digest: raise it when the shape of replies or the layout of messages changes.
@@ -178,7 +179,8 @@ def read_debate(name: str, folders: Folders) -> Debate:
     """The debate in prompts/<name>/ with the cards it names.
 
     Raises:
-        CastError: a file is missing, not TOML, has an unknown or wrong key, or uses a variable nobody sets.
+        CastError: a file is missing, not TOML, has an unknown or wrong key, or uses a variable nobody sets; two cards
+            share a model but not its context.
     """
     if not _NAME.fullmatch(name):
         raise CastError(f"{name!r} is no debate's name: use small letters, digits, - and _")
@@ -188,6 +190,8 @@ def read_debate(name: str, folders: Folders) -> Debate:
         raise CastError(f"there is no debate {name!r}: prompts/{name}/debate.toml is missing (there are: {known})")
     file = _validated(DebateFile, path)
     actors = tuple(_actor(role, file.cast[role], name, folders) for role in Role)
+    if problem := disagreement(actors):
+        raise CastError(f"prompts/{name}/debate.toml: {problem}")
     rules = _template(folders, name, "rules.md", _DEBATE_VARIABLES - {"round"})
     record = _template(folders, name, "record.md", frozenset(file.record.required + file.record.optional))
     return Debate(

@@ -10,6 +10,7 @@ from orchestrator.config import Config, EndpointSettings
 from orchestrator.domain import Role
 from orchestrator.errors import ConfigError
 from orchestrator.ports import Sampling
+from orchestrator.sharing import disagreement
 
 _REHEARSAL = "rehearsal"
 
@@ -50,11 +51,9 @@ def _models(settings: EndpointSettings, actors: Iterable[Actor], config: Config)
         if not _serves(settings, actor.model, config):
             continue
         other = models.setdefault(actor.model, actor)
-        if settings.backend in ("ollama", "llamacpp") and other.sampling.context != actor.sampling.context:
-            raise ConfigError(
-                f"actors/{other.card}.toml and actors/{actor.card}.toml share the model {actor.model!r} but not its "
-                f"context ({other.sampling.context} and {actor.sampling.context}): each change would load it again"
-            )
+        # Within one debate the cast was refused already; two debates may differ where no server loads for a context.
+        if settings.backend in ("ollama", "llamacpp") and (problem := disagreement([other, actor])):
+            raise ConfigError(problem)
     return {name: actor.sampling for name, actor in models.items()}
 
 

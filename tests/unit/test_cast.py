@@ -194,7 +194,6 @@ def changed_digest(home: Path, file: str, old: str, new: str) -> tuple[Digest, D
         (ADVOCATE, 'model = "rehearsal"', 'model = "rehearsal-2"'),
         (ADVOCATE, "temperature = 0.3", "temperature = 0.4"),
         (ADVOCATE, "seed = 1", "seed = 4"),
-        (ADVOCATE, "context = 8192", "context = 4096"),
         (ADVOCATE, "reply_limit = 700", "reply_limit = 701"),
         (ADVOCATE, "seed = 1", "seed = 1\nfallback_context = 4096"),
         (ADVOCATE, "seed = 1", 'seed = 1\nfallback_model = "rehearsal-2"'),
@@ -212,6 +211,14 @@ def test_shape_of_verdict_changes_digest(home: Path, file: str, old: str, new: s
     before, after = changed_digest(home, file, old, new)
 
     assert before != after
+
+
+def test_context_of_all_cards_changes_digest(home: Path) -> None:
+    before = third(home).digest
+    for card in ("advocate", "critic", "judge"):
+        edit(home, f"actors/{card}.toml", "context = 8192", "context = 4096")
+
+    assert third(home).digest != before
 
 
 def test_limits_of_labels_change_digest(home: Path) -> None:
