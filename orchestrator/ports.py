@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,6 +108,10 @@ class Endpoint(Protocol):
 
     async def files(self) -> Mapping[str, ModelFile]:
         """What it tells of its models' files, by model; nothing for a model it tells nothing of."""
+        ...
+
+    async def weights(self, models: Collection[str]) -> Mapping[str, str]:
+        """The file that each of these models' weights lie in; nothing for a model it tells nothing of."""
         ...
 
     async def pressure(self) -> Pressure | None:

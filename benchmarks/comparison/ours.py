@@ -174,6 +174,7 @@ class Timed:
         self.available = endpoint.available
         self.loaded = endpoint.loaded
         self.files = endpoint.files
+        self.weights = endpoint.weights
         self.pressure = endpoint.pressure
         self.close = endpoint.close
         self._endpoint = endpoint

@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator import __version__
 from orchestrator.app.casting import Casting, cast_models
 from orchestrator.app.lanes import open_endpoint, preflight
+from orchestrator.app.weights import shared_weights
 from orchestrator.app.workplace import Workplace, open_workplace
 from orchestrator.assets import migrations
 from orchestrator.cast import Debate
@@ -115,6 +116,7 @@ async def _endpoints(workplace: Workplace, debates: list[Debate]) -> list[Findin
     for name, settings in workplace.config.settings.endpoints.items():
         casting = castings.get(name, Casting(name=name, settings=settings, models={}))
         findings.append(await _endpoint(workplace, casting))
+        findings += await _weights(workplace, casting)
     return findings
 
 
@@ -137,6 +139,15 @@ async def _endpoint(workplace: Workplace, casting: Casting) -> Finding:
             about=about, health=Health.NOTE, text=", ".join(filter(None, [*parts, "no card wants a model of it"]))
         )
     return _good(about, ", ".join(filter(None, parts)))
+
+
+async def _weights(workplace: Workplace, casting: Casting) -> list[Finding]:
+    endpoint = open_endpoint(workplace.config, casting)
+    try:
+        warnings = await shared_weights(endpoint, casting.models)
+    finally:
+        await endpoint.close()
+    return [Finding(about=f"endpoint {casting.name}", health=Health.NOTE, text=text) for text in warnings]
 
 
 def _gpu() -> Finding:

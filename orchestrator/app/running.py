@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from orchestrator.app.clock import SystemClock
 from orchestrator.app.lanes import open_lane, preflight
 from orchestrator.app.planning import outlook
+from orchestrator.app.weights import shared_weights
 from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import untraced
@@ -133,15 +134,17 @@ async def _run(store: TaskStore, settings: RunSettings) -> RunEnd:
     settle()
     async with AsyncExitStack() as stack:
         stack.enter_context(untraced())
+        warnings: list[str] = []
         for lane in settings.lanes:
             stack.push_async_callback(lane.endpoint.close)
             try:
                 await preflight(lane.endpoint, lane.models)
+                warnings += await shared_weights(lane.endpoint, lane.models)
             except UnreachableError:
                 # Its lane waits for it, and the others do its work meanwhile.
                 if not _others_serve(lane, settings.lanes):
                     raise
-        return await run(store, SystemClock(), settings)
+        return await run(store, SystemClock(), replace(settings, warnings=warnings))
 
 
 def _others_serve(lane: LaneSettings, lanes: Sequence[LaneSettings]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,10 @@ class LlamaCppEndpoint:
                 digest = f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
                 found[name] = ModelFile(digest=digest, gib=facts.st_size / 2**30)
         return found
+
+    async def weights(self, models: Collection[str]) -> Mapping[str, str]:
+        """Nothing: each name gets a server of its own, whatever its file."""
+        return {}
 
     async def pressure(self) -> Pressure | None:
         """It cannot tell."""

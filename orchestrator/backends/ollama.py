@@ -8,8 +8,9 @@ otherwise cut without a word.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -24,10 +25,12 @@ from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Reply, Request, Sampling
 
 _LOAD_S = 900.0
+_LOOK_S = 10.0
 _GONE_S = 60.0
 _POLL_S = 0.1
 _FIRST_POLL_S = 0.002
 _NANO = 1e-9
+_FROM = re.compile(r"^FROM[ \t]+(\S+)", re.M)  # the line that names a model's weights; comments begin with #
 _NO_REPLY = ("load", "unload")  # how a call without messages ends
 
 
@@ -143,6 +146,17 @@ class OllamaEndpoint:
                 for name in _spellings(str(model["name"])):
                     before = found.get(name, ModelFile())
                     found[name] = ModelFile(digest=digest or before.digest, gib=gib or before.gib)
+        return found
+
+    async def weights(self, models: Collection[str]) -> Mapping[str, str]:
+        """The file that a model's Modelfile names, which its copies and variants share; else its digest."""
+        files = await self.files()
+        found = {model: files[model].digest for model in models if model in files}
+        for model in models:
+            answer = await self._wire.post("/api/show", {"model": model}, _LOOK_S)
+            said = answer.json.get("modelfile") if answer.status == 200 and isinstance(answer.json, dict) else None
+            if source := _FROM.search(str(said)):
+                found[model] = source[1]
         return found
 
     async def pressure(self) -> Pressure | None:

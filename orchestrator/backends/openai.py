@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
@@ -157,6 +157,10 @@ class OpenAIEndpoint:
         """Nothing to do: the server holds its models until it is stopped."""
 
     async def files(self) -> Mapping[str, ModelFile]:
+        """Nothing: no OpenAI-compatible server tells."""
+        return {}
+
+    async def weights(self, models: Collection[str]) -> Mapping[str, str]:
         """Nothing: no OpenAI-compatible server tells."""
         return {}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -196,6 +196,10 @@ class RehearsalEndpoint:
         self._loaded.discard(model)
 
     async def files(self) -> Mapping[str, ModelFile]:
+        """Nothing: there is no model."""
+        return {}
+
+    async def weights(self, models: Collection[str]) -> Mapping[str, str]:
         """Nothing: there is no model."""
         return {}
 

@@ -77,6 +77,7 @@ def _say_end(end: RunEnd, remaining: int, found: Sequence[str]) -> None:
 
 
 def _remarks(tally: Tally) -> Iterator[str]:
+    yield from map(visible, tally.warnings)
     if tally.superseded:
         what = "pending tasks were of an older version of their debate; they now run under the present one"
         yield f"{tally.superseded} {what}"
@@ -103,6 +104,7 @@ def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
         "asked_again": tally.asked_again,
         "lost": tally.lost,
         "swaps": tally.swaps,
+        "warnings": tally.warnings,
         "rescued": tally.rescued,
         "superseded": tally.superseded,
         "prompt_tokens": tally.prompt_tokens,

@@ -36,6 +36,7 @@ class RunSettings:
         display: told of the tally when the run begins; called once.
         ceiling: how many tasks may fail until it is stopped; None for any number.
         predictions: what was said of it beforehand, kept beside what comes of it.
+        warnings: what somebody should know of it, said at its beginning and at its end.
     """
 
     start: RunStart
@@ -50,6 +51,7 @@ class RunSettings:
     display: Callable[[Tally], None] = lambda _tally: None
     ceiling: Ceiling | None = None
     predictions: Sequence[Prediction] = ()
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ async def run(store: TaskStore, clock: Clock, settings: RunSettings) -> RunEnd:
         StoreError: the database failed; what was acknowledged is safe, and the same command goes on later.
     """
     tally = Tally(started_at=clock.now())
+    tally.warn(settings.warnings)
     commits = Commits(store)
     try:
         run_id = await commits.do(lambda store: _begin(store, clock, settings, tally))

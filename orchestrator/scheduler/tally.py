@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -50,6 +51,7 @@ class Tally:
     paused: dict[str, Pause] = field(default_factory=dict)  # by endpoint
     squeezed: Counter[str] = field(default_factory=Counter)  # by endpoint: how often fewer were sent for want of room
     stood_in: int = 0  # turns spoken by a fallback model
+    warnings: list[str] = field(default_factory=list)  # what somebody should know of this run
     notes: list[str] = field(default_factory=list)  # the newest, one line each, oldest first
     forgotten: int = 0  # older notes that are no longer kept
 
@@ -93,6 +95,12 @@ class Tally:
         self.swaps += 1
         gone = f"{', '.join(swap.unloaded)} → " if swap.unloaded else ""
         self.note(f"{swap.endpoint}: {gone}{swap.loaded} in {swap.seconds:.1f} s")
+
+    def warn(self, texts: Sequence[str]) -> None:
+        """Keep what somebody should know of this run, and note it."""
+        self.warnings += texts
+        for text in texts:
+            self.note(text)
 
     def note(self, text: str) -> None:
         """Keep a line for the display; a night of failures must not fill the memory with them."""

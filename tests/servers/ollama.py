@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -43,7 +43,7 @@ class OllamaStandIn:
     `events` are in the order in which models came and went: `load`, `reload`, `evict`, `unload`, and `abort` for a load
     whose client went away. `reply` gets the native form of a body and may be awaited. `time_scale` is how many real
     seconds a second of `keep_alive` takes, `thinks` names the models that can think, `num_ctx` is the context of a
-    request without one.
+    request without one, `weights` the files that models are names of.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class OllamaStandIn:
         reply: Reply = replies.default_reply,
         thinks: Sequence[str] = (),
         num_ctx: int = 4096,
+        weights: Mapping[str, str] | None = None,
         chars_per_token: float = 4.0,
         time_scale: float = 1.0,
         port: int = 0,
@@ -71,6 +72,7 @@ class OllamaStandIn:
         self._reply = reply
         self._thinks = {shapes.full_name(model) for model in thinks}
         self._num_ctx = num_ctx
+        self._weights = {shapes.full_name(model): file for model, file in (weights or {}).items()}
         self._tokens = Tokens(chars_per_token=chars_per_token)
         self._port = port
         self._book = CallBook(path=calls_file)
@@ -172,7 +174,8 @@ class OllamaStandIn:
         model = shapes.full_name(str((await read_body(request)).get("model", "")))
         if model not in self._models:
             raise Refused(404, f"model '{model}' not found")
-        return json_response(shapes.shown(model, self._abilities(model)), shapes.Native())
+        file = self._weights.get(model, "")
+        return json_response(shapes.shown(model, self._abilities(model), file), shapes.Native())
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._converse(request, asks.read_ask(await read_body(request)), shapes.Native())

@@ -158,11 +158,12 @@ def running(runners: Iterable[Runner]) -> Json:
     }
 
 
-def shown(model: str, abilities: list[str]) -> Json:
-    """`/api/show`: one model in detail."""
+def shown(model: str, abilities: list[str], weights: str = "") -> Json:
+    """`/api/show`: one model in detail; `weights` is the path of its file."""
     name = full_name(model)
+    source = f"\nFROM {weights}\n" if weights else ""
     return {
-        "modelfile": f"# To build a new Modelfile based on this, replace FROM with:\n# FROM {name}\n",
+        "modelfile": f"# To build a new Modelfile based on this, replace FROM with:\n# FROM {name}\n{source}",
         "parameters": 'stop                           "<|im_end|>"',
         "template": "{{- range .Messages }}{{ .Content }}{{ end }}",
         "details": DETAILS,
