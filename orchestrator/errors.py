@@ -11,8 +11,10 @@ OrchestrateError             said in one line, with what to do next; exit 1
 ├── TooManyFailuresError     a run was stopped, because more tasks failed than was allowed
 └── EndpointError            a model server did not give a usable reply; one failed attempt
     ├── TransientError       the call may work later: refused, reset, timed out, a half body, 5xx
+    │   └── StalledError     no reply after much longer than such turns take
     ├── CapacityError        the server has no room now: 429, 503, out of memory
     ├── OverflowingError     prompt and reply do not fit the context, or the reply was cut at its limit
+    │   └── TruncatedError   the server read less of the prompt than it was sent, and did not say so
     ├── ShapeError           the reply is not what the schema asks for, even after it was asked for again
     │   └── ContradictionError  a judge's analysis ends against its score, even after it was asked about it
     ├── RefusalError         the model declined to answer
@@ -124,6 +126,10 @@ class TransientError(EndpointError):
         self.down = down
 
 
+class StalledError(TransientError):
+    """No reply after much longer than such turns take; it was not waited for any longer."""
+
+
 class CapacityError(EndpointError):
     """The server has no room now (429, 503, out of memory): a later call may work.
 
@@ -152,6 +158,10 @@ class OverflowingError(EndpointError):
     """Prompt and reply do not fit the context, or the reply was cut at its limit."""
 
     kind = ErrorClass.OVERFLOW
+
+
+class TruncatedError(OverflowingError):
+    """The server read less of the prompt than it was sent, and did not say so."""
 
 
 class ShapeError(EndpointError):

@@ -123,8 +123,9 @@ class Seen:
             told = replace(told, low=0.0)
         # A tenth less than was found before: below the best a little time is lost, above it every prompt.
         first = max(1, round(0.9 * self.costs.in_flight)) if self.costs.charges else None
+        measured = [each.rate for each in self._of_these_models()[0]]
         return Choice(
-            working=self._working(order, wave_size, first),
+            working=replace(self._working(order, wave_size, first), measured=measured),
             spells=spells,
             forecast=told,
             costs=self.costs,

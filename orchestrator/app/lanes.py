@@ -31,6 +31,7 @@ def open_lane(config: Config, working: Working) -> LaneSettings:
         workers=working.workers,
         slots=working.slots,
         first=working.first,
+        measured=working.measured,
         waves=waves,
         wave_size=working.wave_size or 1,
     )

@@ -22,6 +22,7 @@ from orchestrator.store.reading_rows import (
     Actual,
     FailureCount,
     LabelCount,
+    ReloadCount,
     RunRow,
     SpeakingRow,
     StatusCount,
@@ -82,6 +83,7 @@ class Status:
     runs: list[RunRow]  # the newest few, newest first
     comparisons: list[Comparison]  # of these runs, as far as anything was said of them
     doubts: Doubts  # constant judges are those of these runs
+    reloads: list[ReloadCount]  # of these runs: loads of a model that was loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,7 @@ def status(workplace: Workplace) -> Status:
             runs=runs,
             comparisons=_comparisons(reading, _ends(workplace.config.database, runs)),
             doubts=reading.doubts([run.run_id for run in runs]),
+            reloads=reading.reloads([run.run_id for run in runs]),
         )
 
 

@@ -12,7 +12,7 @@ from orchestrator.config import Settings
 from orchestrator.debate.order import steps
 from orchestrator.domain import Digest, Step
 from orchestrator.errors import ConfigError
-from orchestrator.measures import ModelFile
+from orchestrator.measures import ModelFile, TurnRate
 from orchestrator.scheduler.fewest import Room, costs
 from orchestrator.scheduler.forecast import Costs, wave_size
 
@@ -30,6 +30,7 @@ class Working:
         workers: turns in flight; None to find out while running.
         slots: turns it works on at once for one model; None if nobody said.
         first: turns in flight to begin with, where how many is found while running; None if nothing is known.
+        measured: what earlier runs measured of its models.
         order: what it is worked for: few loads by waves, or each task's verdict by depth first.
         wave_size: tasks in a wave; None where there are no waves. Depth first, where not all models fit, has waves too,
             of as many tasks as are in flight.
@@ -44,6 +45,7 @@ class Working:
     order: Order
     wave_size: int | None
     why: str
+    measured: Sequence[TurnRate] = ()
 
     @property
     def in_flight(self) -> int | None:

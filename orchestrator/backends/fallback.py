@@ -41,6 +41,10 @@ class FallbackEndpoint:
         """What it tells of its models' files."""
         return await self._endpoint.files()
 
+    async def weights(self, models: Collection[str]) -> Mapping[str, str]:
+        """The files that models' weights lie in."""
+        return await self._endpoint.weights(models)
+
     async def pressure(self) -> Pressure | None:
         """How many requests it works on and how many wait."""
         return await self._endpoint.pressure()

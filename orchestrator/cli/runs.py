@@ -85,6 +85,12 @@ def _remarks(tally: Tally) -> Iterator[str]:
         yield f"{tally.rescued} tasks of a run that had died or stood still were put back"
     if tally.lost:
         yield f"{tally.lost} turns came too late to be kept: their tasks had been put back meanwhile"
+    if tally.reloads:
+        models = ", ".join(f"{visible(model)} {count}" for model, count in tally.reloads.most_common())
+        yield (
+            f"unexpected loads of a model that was loaded: {models}, {tally.reload_s:.1f} s; "
+            "does another program use that server?"
+        )
     yield from failing.of_run(tally)
     if tally.quotes:
         yield f"quotes found in their record: {tally.quotes_verified} of {tally.quotes}"
@@ -104,6 +110,7 @@ def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
         "asked_again": tally.asked_again,
         "lost": tally.lost,
         "swaps": tally.swaps,
+        "reloads": dict(tally.reloads),
         "warnings": tally.warnings,
         "rescued": tally.rescued,
         "superseded": tally.superseded,

@@ -12,7 +12,7 @@ from rich.text import Text
 from orchestrator.cli import doubts
 from orchestrator.cli.comparing import compared
 from orchestrator.cli.failing import failure_count
-from orchestrator.cli.format import duration, visible
+from orchestrator.cli.format import counted, duration, visible
 from orchestrator.cli.printing import as_json
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ def status(state: Status, json: bool) -> None:
         out.print(line, soft_wrap=True)
     for line in doubts.of_database(state.doubts):
         out.print(line, soft_wrap=True)
+    for again in state.reloads:
+        out.print(
+            f"run {again.run_id}: {again.endpoint} loaded {visible(again.model)} again unasked: "
+            f"{counted(again.count, 'time')}, {again.seconds:.1f} s",
+            soft_wrap=True,
+        )
     for failure in state.failures:
         out.print(failure_count(failure))
     if state.failures:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator.cast import Debate
 from orchestrator.debate.judging import verdict_of
@@ -15,9 +15,9 @@ from orchestrator.debate.order import next_step
 from orchestrator.debate.quotes import check
 from orchestrator.debate.repair import asked, endless, next_rung
 from orchestrator.debate.replies import Read, reply_form
-from orchestrator.domain import Attempt, Claim, Spoken, Step, TaskId, Turn, Usage
+from orchestrator.domain import Attempt, Backend, Claim, Spoken, Step, TaskId, Turn, Usage
 from orchestrator.errors import EndpointError, Guard, OverflowingError, ShapeError
-from orchestrator.ports import Clock, Endpoint, Message, Reply, Request
+from orchestrator.ports import Clock, Message, Reply, Request
 
 
 class Ending(StrEnum):
@@ -51,6 +51,17 @@ class Visit:
     failure: Failure | None = None
 
 
+class Speaker(Protocol):
+    """What a visit needs of an endpoint. Errors are those of `EndpointError` and its children."""
+
+    name: str
+    backend: Backend
+
+    async def speak(self, request: Request) -> Reply:
+        """One call of a loaded model."""
+        ...
+
+
 async def _at_once(_task_id: TaskId) -> bool:
     return True
 
@@ -69,7 +80,7 @@ class Floor:
     """
 
     debate: Debate
-    endpoint: Endpoint
+    endpoint: Speaker
     clock: Clock
     record: Callable[[Spoken], Awaitable[bool]]
     goes_on: Callable[[Step], bool]
@@ -183,7 +194,7 @@ async def _ask(step: Step, messages: tuple[Message, ...], floor: Floor) -> tuple
             request = replace(request, messages=asked(rung, messages, form.schema, error))
 
 
-async def _spoken(endpoint: Endpoint, request: Request) -> Reply:
+async def _spoken(endpoint: Speaker, request: Request) -> Reply:
     try:
         return await endpoint.speak(request)
     except OverflowingError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -11,6 +11,7 @@ from orchestrator.backends.fallback import FallbackEndpoint
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import Graph
 from orchestrator.domain import Claim, Digest, RunId, TaskId, Turn
+from orchestrator.measures import TurnRate
 from orchestrator.ports import Clock, Endpoint, Message, Sampling
 from orchestrator.scheduler.ceiling import Ceiling
 from orchestrator.scheduler.commits import Commits
@@ -40,6 +41,7 @@ class LaneSettings:
         workers: turns in flight; None to find out while running.
         slots: turns the server works on at once for one model; None if nobody said.
         first: turns in flight to begin with, where their number is found while running; None if nothing is known.
+        measured: what earlier runs measured of these models here.
         waves: begin tasks in waves of `wave_size`, each finished before the next; else as seats get free.
     """
 
@@ -49,6 +51,7 @@ class LaneSettings:
     workers: int | None
     slots: int | None = None
     first: int | None = None
+    measured: Sequence[TurnRate] = ()
     waves: bool = False
     wave_size: int = 64
     fallback: FallbackEndpoint | None = None

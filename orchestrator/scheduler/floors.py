@@ -9,6 +9,7 @@ from orchestrator.domain import Backend, Claim, Digest, Spoken, Step, TaskId, Tu
 from orchestrator.ports import Message
 from orchestrator.scheduler.breaker import Breaker
 from orchestrator.scheduler.context import LaneSettings, RunContext
+from orchestrator.scheduler.guards import Guards
 from orchestrator.scheduler.loads import Loads
 from orchestrator.scheduler.meter import Meter
 from orchestrator.scheduler.seats import Seats
@@ -26,6 +27,7 @@ class Floors:
         self.breaker = Breaker()
         self.window = window(settings)
         self.seats = Seats(lambda: self.window.limit)
+        self.guards = Guards(run, settings.endpoint, meter, settings.measured)
         run.overslept.append(self.seats.send_away)
         self._run = run
         self._settings = settings
@@ -50,7 +52,7 @@ class Floors:
         run = self._run
         return Floor(
             debate=run.debates[digest],
-            endpoint=self._settings.endpoint,
+            endpoint=self.guards,
             clock=run.clock,
             record=self._record,
             goes_on=self._goes_on,

@@ -251,10 +251,11 @@ class Lane:
         return not self.resting or await self._rest(lanes)
 
     async def _listen(self) -> None:
-        """Ask the server how many requests wait there, while how many to send is still to be found."""
-        while self._settings.workers is None and not self._over:
+        """Give up calls that stall; ask how many requests wait there, while how many to send is still to be found."""
+        while not self._over:
             await self._run.clock.sleep(_LISTEN_S)
-            if self._visits and not self._outages.paused:
+            self._floors.guards.give_up_stalled()
+            if self._settings.workers is None and self._visits and not self._outages.paused:
                 pressure = await self._endpoint.pressure()
                 if pressure is not None:
                     self._floors.window.pressed(pressure, now=self._run.clock.monotonic())

@@ -45,6 +45,11 @@ class Meter:
         """Turns sent and not answered yet."""
         return len(self._speaking)
 
+    def mark(self) -> tuple[float, float]:
+        """The time now, and the charge of a turn that was in flight all the time; only differences mean anything."""
+        self._pass()
+        return self._at, self._charge
+
     def start(self, task_id: TaskId) -> None:
         """A turn is sent."""
         self._pass()

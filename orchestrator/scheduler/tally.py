@@ -31,13 +31,15 @@ class Tally:
     done: int = 0
     failed: int = 0  # tasks given up
     lost: int = 0  # turns refused because their lease had gone
-    swaps: int = 0
+    swaps: int = 0  # loads, unexpected ones included
     rescued: int = 0
     superseded: int = 0
     prompt_tokens: int = 0
     reply_tokens: int = 0
     quotes: int = 0
     quotes_verified: int = 0
+    reloads: Counter[str] = field(default_factory=Counter)  # unexpected loads by model: nobody here asked for them
+    reload_s: float = 0.0  # what they took together
     failures: Counter[ErrorClass] = field(default_factory=Counter)  # failed attempts by class
     guards: Counter[Guard] = field(default_factory=Counter)  # those whose reply a check refused, by check
     marks: Counter[Mark] = field(default_factory=Counter)  # turns whose reply came wrapped in something
@@ -95,6 +97,13 @@ class Tally:
         self.swaps += 1
         gone = f"{', '.join(swap.unloaded)} → " if swap.unloaded else ""
         self.note(f"{swap.endpoint}: {gone}{swap.loaded} in {swap.seconds:.1f} s")
+
+    def reloaded(self, swap: Swap) -> None:
+        """Count a load that a turn had to wait for although its model was loaded, and note it."""
+        self.swaps += 1
+        self.reloads[swap.loaded] += 1
+        self.reload_s += swap.seconds
+        self.note(f"{swap.endpoint}: {swap.loaded} was loaded again unasked, {swap.seconds:.1f} s")
 
     def warn(self, texts: Sequence[str]) -> None:
         """Keep what somebody should know of this run, and note it."""

@@ -119,6 +119,18 @@ def runs_of(limit: int) -> Select[Any]:
     )
 
 
+def reloads_of(run_ids: Sequence[RunId]) -> Select[Any]:
+    """Loads that nobody asked for: swaps in which a model took its own place."""
+    group = (swaps.c.run_id, swaps.c.endpoint, swaps.c.loaded)
+    unasked = func.json_extract(swaps.c.unloaded, "$[0]") == swaps.c.loaded
+    return (
+        select(*group, func.count().label("loads"), func.total(swaps.c.seconds).label("seconds"))
+        .where(swaps.c.run_id.in_(run_ids), unasked)
+        .group_by(*group)
+        .order_by(*group)
+    )
+
+
 def tokens(debate: str | None) -> Select[Any]:
     """Means over the turns by debate, role and model."""
     question = (

@@ -29,6 +29,7 @@ from orchestrator.store.reading_rows import (
     LabelCount,
     MeasuredLoads,
     MeasuredTurns,
+    ReloadCount,
     RunRow,
     SpeakingRow,
     StatusCount,
@@ -148,6 +149,15 @@ class Reading:
             ]
             times = connection.execute(questions.times_of(run_ids)).all()
         return {run_id: [] for run_id in run_ids} | {RunId(row.id): _actuals(row, *made) for row in times}
+
+    def reloads(self, run_ids: Sequence[RunId]) -> list[ReloadCount]:
+        """Loads that nobody asked for, by run, endpoint and model."""
+        return [
+            ReloadCount(
+                run_id=RunId(row.run_id), endpoint=row.endpoint, model=row.loaded, count=row.loads, seconds=row.seconds
+            )
+            for row in self._all(questions.reloads_of(run_ids))
+        ]
 
     def runs(self, limit: int = 20) -> list[RunRow]:
         """The newest runs, newest first, and what came of them."""

@@ -75,6 +75,17 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadCount:
+    """How often a run had to wait for a model that was loaded and was loaded again unasked."""
+
+    run_id: RunId
+    endpoint: str
+    model: str
+    count: int
+    seconds: float  # together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakingRow:
     """Tasks leased on one endpoint by one run for one role."""
 

@@ -14,6 +14,7 @@ from orchestrator.app.planning import outlook
 from orchestrator.app.running import run_settings
 from orchestrator.app.submitting import SubmitRequest, submit
 from orchestrator.app.workplace import Workplace, open_workplace
+from orchestrator.ports import Clock
 from orchestrator.scheduler.run import RunEnd, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,7 @@ def workplace(home: Path, models: dict[str, str], settings: str, records: int = 
     return place
 
 
-async def run_here(place: Workplace, **changes: Any) -> RunEnd:
+async def run_here(place: Workplace, *, clock: Clock | None = None, **changes: Any) -> RunEnd:
     """What `process-pending` does, without a loop, signals or lock file of its own."""
     debates = place.debates("posting")
     told = await asyncio.to_thread(outlook, place, debates)
@@ -44,7 +45,7 @@ async def run_here(place: Workplace, **changes: Any) -> RunEnd:
         for lane in lanes:
             await preflight(lane.endpoint, lane.models)
         with place.store() as store:
-            return await run(store, SystemClock(), replace(run_settings(place, debates, lanes, ""), **changes))
+            return await run(store, clock or SystemClock(), replace(run_settings(place, debates, lanes, ""), **changes))
     finally:
         for lane in lanes:
             await lane.endpoint.close()

@@ -12,6 +12,7 @@ import inspect
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -43,7 +44,8 @@ class OllamaStandIn:
     `events` are in the order in which models came and went: `load`, `reload`, `evict`, `unload`, and `abort` for a load
     whose client went away. `reply` gets the native form of a body and may be awaited. `time_scale` is how many real
     seconds a second of `keep_alive` takes, `thinks` names the models that can think, `num_ctx` is the context of a
-    request without one, `weights` the files that models are names of.
+    request without one, `weights` the files that models are names of. With `cuts_at` no context is longer than that,
+    whatever a request asks for, and longer prompts are cut in silence.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class OllamaStandIn:
         reply: Reply = replies.default_reply,
         thinks: Sequence[str] = (),
         num_ctx: int = 4096,
+        cuts_at: int | None = None,
         weights: Mapping[str, str] | None = None,
         chars_per_token: float = 4.0,
         time_scale: float = 1.0,
@@ -72,6 +75,7 @@ class OllamaStandIn:
         self._reply = reply
         self._thinks = {shapes.full_name(model) for model in thinks}
         self._num_ctx = num_ctx
+        self._cuts_at = cuts_at
         self._weights = {shapes.full_name(model): file for model, file in (weights or {}).items()}
         self._tokens = Tokens(chars_per_token=chars_per_token)
         self._port = port
@@ -217,7 +221,9 @@ class OllamaStandIn:
         async with runner.slots:
             began_ns = time.monotonic_ns()
             replies.check_format(ask.body)
-            prompt_tokens = replies.prompt_tokens(ask, runner.settings, self._tokens)
+            deaf, asked = self._cuts_at is not None, runner.settings
+            given = replace(asked, num_ctx=min(asked.num_ctx, self._cuts_at or asked.num_ctx))
+            prompt_tokens = replies.prompt_tokens(ask, given, self._tokens, deaf=deaf)
             try:
                 text = await self._say(ask.body)
             except RunnerDied as end:

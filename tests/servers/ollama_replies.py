@@ -83,10 +83,13 @@ class Tokens:
         return sum(self.count(text) + MESSAGE_TOKENS for text in contents) + OPENING_TOKENS
 
 
-def prompt_tokens(ask: Ask, settings: Settings, tokens: Tokens) -> int:
-    """Tokens the model really reads: the oldest messages are dropped silently, then the last one is cut."""
+def prompt_tokens(ask: Ask, settings: Settings, tokens: Tokens, *, deaf: bool = False) -> int:
+    """Tokens the model really reads: the oldest messages are dropped silently, then the last one is cut.
+
+    A `deaf` server does so whatever `truncate` says, as those do that are older than it.
+    """
     context = settings.num_ctx
-    truncate = ask.body.get("truncate") is not False
+    truncate = deaf or ask.body.get("truncate") is not False
     count = tokens.of_messages(ask.messages)
     oldest = 0
     while truncate and count > context and oldest < len(ask.messages) - 1:
