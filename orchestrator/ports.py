@@ -228,7 +228,8 @@ class TaskStore(Protocol):
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """Take up to `limit` pending tasks that want the model, highest priority first, then oldest.
 
-        Each claim counts as an attempt before anything is said.
+        Each claim counts as an attempt before anything is said. A task whose worker died at its last two attempts is
+        claimed only where there is no other, by itself, and while the run holds nothing else.
         """
         ...
 

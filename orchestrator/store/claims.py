@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Update, bindparam, exists, func, null, or_, select, update
 
 from orchestrator.domain import Claim, Role, RunId, Step, TaskId, TaskStatus, Token, Turn
+from orchestrator.errors import ErrorClass
 from orchestrator.ports import ClaimRequest
 from orchestrator.store.codec import json_of, json_text, time_text
 from orchestrator.store.engine import Statement, Writer, constant, listed
+from orchestrator.store.outcomes import ALONE_AFTER
 from orchestrator.store.rows import TURNS, turns_by_task
 from orchestrator.store.run_tables import endpoints
 from orchestrator.store.tables import jobs, tasks
@@ -19,8 +22,9 @@ from orchestrator.store.tables import jobs, tasks
 _LEASED = tasks.c.status == constant(TaskStatus.LEASED)
 
 
-def _ready(mine: bool, agreed: bool) -> Select[Any]:
-    ready = tasks.alias("ready")
+def _ready(mine: bool, agreed: bool, alone: bool) -> Select[Any]:
+    ready, others = tasks.alias("ready"), tasks.alias("others")
+    killed_often = ready.c.attempts >= constant(ALONE_AFTER)
     conditions: list[ColumnElement[bool]] = [
         ready.c.status == constant(TaskStatus.PENDING),
         ready.c.digest == bindparam("digest_is"),
@@ -29,6 +33,12 @@ def _ready(mine: bool, agreed: bool) -> Select[Any]:
         ready.c.home == bindparam("home_is"),
         or_(ready.c.not_before.is_(None), ready.c.not_before <= bindparam("at")),
     ]
+    if alone:
+        leased = others.c.status == constant(TaskStatus.LEASED)
+        conditions += [killed_often, ready.c.error_class == constant(ErrorClass.LOST)]
+        conditions.append(~exists().where(leased, others.c.run_id == bindparam("run")))
+    else:
+        conditions.append(or_(~killed_often, ready.c.error_class.is_distinct_from(constant(ErrorClass.LOST))))
     if mine:
         conditions.append(ready.c.run_id == bindparam("run"))
     if agreed:
@@ -43,10 +53,10 @@ def _ready(mine: bool, agreed: bool) -> Select[Any]:
     return first.limit(bindparam("at_most")).offset(constant(0))
 
 
-def _claim(mine: bool, agreed: bool) -> Statement:
+def _claim(mine: bool, agreed: bool, alone: bool) -> Statement:
     return Statement(
         update(tasks)
-        .where(tasks.c.id.in_(_ready(mine, agreed)))
+        .where(tasks.c.id.in_(_ready(mine, agreed, alone)))
         .values(
             status=constant(TaskStatus.LEASED),
             token=tasks.c.token + constant(1),
@@ -76,7 +86,9 @@ def _end_of_lease(**also: Any) -> Update:
     )
 
 
-CLAIMS = {(mine, agreed): _claim(mine, agreed) for mine in (False, True) for agreed in (False, True)}
+_KINDS = tuple(product((False, True), repeat=2))
+CLAIMS = {(mine, agreed): _claim(mine, agreed, alone=False) for mine, agreed in _KINDS}
+_CLAIMS_ALONE = {(mine, agreed): _claim(mine, agreed, alone=True) for mine, agreed in _KINDS}
 _PAYLOADS = Statement(select(jobs.c.id, jobs.c.key, jobs.c.payload).where(jobs.c.id.in_(listed("ids"))))
 _RENEW = Statement(
     update(tasks).where(_LEASED, tasks.c.run_id == bindparam("run")).values(leased_until=bindparam("until"))
@@ -104,7 +116,7 @@ LEAVE = Statement(
 
 
 def claim(writer: Writer, request: ClaimRequest) -> list[Claim]:
-    """Take tasks, highest priority first, then oldest."""
+    """Take tasks, highest priority first, then oldest; one that may kill its worker last and alone."""
     values = {
         "digest_is": request.digest,
         "model_is": request.model,
@@ -117,7 +129,10 @@ def claim(writer: Writer, request: ClaimRequest) -> list[Claim]:
         "at_most": request.limit,
         "until": time_text(request.leased_until),
     }
-    taken = writer.run(CLAIMS[request.mine, request.resident is not None], values).all()
+    kind = request.mine, request.resident is not None
+    taken = writer.run(CLAIMS[kind], values).all()
+    if not taken and request.limit:
+        taken = writer.run(_CLAIMS_ALONE[kind], values | {"at_most": 1}).all()
     if not taken:
         return []
     job_ids = {row.job_id for row in taken}

@@ -7,20 +7,25 @@ from datetime import datetime
 from itertools import islice
 
 from orchestrator.domain import Attempt, Claim, Failed, Role, Spoken, TaskId, TaskStatus, Token, Turn
+from orchestrator.errors import ErrorClass
 from orchestrator.ports import ClaimRequest
 from orchestrator.store.codec import json_of, json_text, storable
 from orchestrator.store.memory_runs import give_back
 from orchestrator.store.memory_state import State, TaskRow, step_of
+from orchestrator.store.outcomes import ALONE_AFTER
 
 
 def claim(state: State, request: ClaimRequest) -> list[Claim]:
-    """Take tasks, highest priority first, then oldest."""
+    """Take tasks, highest priority first, then oldest; one that may kill its worker last and alone."""
     if request.resident is not None and not _agreed(state, request.endpoint, request.resident):
         return []
     queue = state.queue((request.digest, request.model, request.fresh, request.home))
     ready = (row for row in queue if row.not_before is None or row.not_before <= request.now)
-    mine = (row for row in ready if not request.mine or row.run_id == request.run_id)
-    return [_take(state, row, request) for row in list(islice(mine, request.limit))]
+    mine = [row for row in ready if not request.mine or row.run_id == request.run_id]
+    taken = list(islice((row for row in mine if not _goes_alone(row)), request.limit))
+    if not taken and request.limit and not any(row.run_id == request.run_id for row in state.leased()):
+        taken = [row for row in mine if _goes_alone(row)][:1]
+    return [_take(state, row, request) for row in taken]
 
 
 def release(state: State, task_id: TaskId, token: Token, now: datetime) -> bool:
@@ -67,6 +72,10 @@ def fail(state: State, failed: Failed, now: datetime) -> bool:
         )
     )
     return True
+
+
+def _goes_alone(row: TaskRow) -> bool:
+    return row.attempts >= ALONE_AFTER and row.error_class is ErrorClass.LOST
 
 
 def _agreed(state: State, endpoint: str, version: int) -> bool:

@@ -11,6 +11,8 @@ from orchestrator.store.codec import Record
 
 LOST = "the worker died, or its lease ran out while it spoke"
 DEAD = "its process died"
+# Whose worker died so often at one turn may be what kills it: it is spoken with nothing beside it that could be lost.
+ALONE_AFTER = 2
 
 Standing = Sequence[tuple[Digest, TaskStatus]]
 

@@ -413,3 +413,18 @@ def test_batch_keeps_all_verbs(store: Store) -> None:
         claim_one(store, run_id)
 
     assert statuses(store) == ["done", "leased"]
+
+
+def test_task_that_loses_its_workers_goes_alone(store: Store) -> None:
+    store.submit(submission(), drafts("a", "b", "c"), at(0))
+    for _ in range(2):
+        run_id = begin(store)
+        assert keys_of(store.claim(request(run_id, limit=2))) == ["a", "b"]
+        store.rescue(at(1), 5, [run_id])
+
+    run_id = begin(store)
+    assert keys_of(store.claim(request(run_id, limit=9))) == ["c"], "the others come first"
+    assert store.claim(request(run_id, limit=9)) == [], "nothing else may be held meanwhile"
+    assert keys_of(store.claim(request(begin(store), limit=9))) == ["a"], "another run's turns are safe"
+    store.end_run(run_id, RunStatus.DONE, at(2))
+    assert keys_of(store.claim(request(run_id, limit=9))) == ["c"]
