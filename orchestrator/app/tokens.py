@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from orchestrator.app.casting import Casting
@@ -11,6 +12,8 @@ from orchestrator.cast import Debate
 from orchestrator.debate.messages import Script
 from orchestrator.debate.order import steps
 from orchestrator.domain import Digest, JobDraft, Role, Step, Waiting
+from orchestrator.errors import DeterministicError
+from orchestrator.ports import Message
 from orchestrator.store.reading import Reading
 from orchestrator.store.reading_rows import TokenMeans
 
@@ -91,6 +94,13 @@ def _guess(debate: Debate, role: Role, sample: Sequence[JobDraft]) -> float:
     """Mean prompt tokens of a role, from rendered prompts and the replies that stand in them."""
     before = next(place for place, step in enumerate(steps(debate)) if step.role is role)
     replies = before * debate.actor(role).sampling.reply_limit / 2
-    prompts = [Script(debate, draft.payload).messages(debate.step(role, 1), ()) for draft in sample]
+    prompts = list(_prompts(debate, role, sample))
     characters = sum(len(message.content) for messages in prompts for message in messages)
     return characters / _CHARACTERS_A_TOKEN / max(1, len(prompts)) + replies
+
+
+def _prompts(debate: Debate, role: Role, sample: Sequence[JobDraft]) -> Iterator[tuple[Message, ...]]:
+    for draft in sample:
+        # A record that does not fit its template fails when its turn comes; the run is not to end for it.
+        with suppress(DeterministicError):
+            yield Script(debate, draft.payload).messages(debate.step(role, 1), ())
