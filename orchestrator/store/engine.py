@@ -67,6 +67,9 @@ def said_in_words(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, DBAPIError) as error:
         raise store_error(error, path) from error
+    except UnicodeDecodeError as error:
+        # Where a flipped byte is in a name that SQLite quotes, Python cannot read the message.
+        raise StoreError(_ADVICE[sqlite3.SQLITE_CORRUPT].format(path=path)) from error
 
 
 def create_file(path: Path) -> None:
