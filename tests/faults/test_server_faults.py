@@ -1,0 +1,85 @@
+"""A server breaks in the middle of a run and is well again: no record pays for it, and nobody has to do anything."""
+
+from __future__ import annotations
+
+import asyncio
+from math import ceil
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain import RunStatus
+from tests.faults import report
+from tests.faults.front import BrokenForAWhile
+from tests.faults.nights import broken, rows
+from tests.faults.report import LONG
+from tests.integration.places import run_here, workplace
+from tests.servers.hostile import Flood, Sin, breaks_off, closes_at_once, drips, hangs, says
+
+MODELS = ["qwen2.5:7b", "gemma2:9b"]
+CAST = dict(zip(("advocate", "critic", "judge"), (*MODELS, MODELS[0]), strict=True))
+RECORDS = 12
+WORKERS = 4
+TIMES = 10
+UNKNOWN = {"error": "model 'qwen2.5:7b' not found"}
+
+FAULTS: dict[str, Sin] = {
+    "connection refused or closed": closes_at_once,
+    "500": says({"error": "llama runner process has terminated"}, 500),
+    "429 with Retry-After": says({"error": "too many requests"}, 429, Retry_After="1"),
+    "hang": hangs,
+    "half a body": breaks_off,
+    "200 with HTML": says("<html><body>Sign in to the network</body></html>"),
+    "body of 100 MB": Flood(100),
+    "slow drip": drips,
+}
+
+pytestmark = pytest.mark.slow
+
+
+def settings(url: str) -> str:
+    return f'max_workers = {WORKERS}\n[endpoints.gpu]\nbackend = "ollama"\nurl = "{url}"\nholds = 2\n'
+
+
+async def survive(name: str, home: Path, at: int) -> None:
+    """One run through one fault."""
+    async with BrokenForAWhile(MODELS, FAULTS[name], after=at, times=TIMES) as server:
+        patience = 1.0 if FAULTS[name] in (hangs, drips) else 30.0
+        place = workplace(home, CAST, settings(server.url), records=RECORDS, timeout_s=patience)
+
+        end = await run_here(place)
+
+        database = place.config.database
+        assert server.times == 0, f"{name}: the fault was never met"
+        assert (end.status, end.tally.done, end.tally.failed) == (RunStatus.DONE, RECORDS, 0), name
+        assert rows(database, "SELECT count(*) FROM turns") == [(3 * RECORDS,)]
+        assert broken(database) == []
+        repeated = server.calls - 3 * RECORDS
+        report.line(f"F12 server: {name}", TIMES, TIMES, 0, 0, repeated, ceil(repeated / TIMES))
+
+
+async def test_broken_server_costs_no_record(tmp_path: Path) -> None:
+    moments = (0, 5, 20) if LONG else (5,)
+
+    async with asyncio.timeout(120):
+        await asyncio.gather(
+            *(survive(name, tmp_path / f"{number}-{at}", at) for number, name in enumerate(FAULTS) for at in moments)
+        )
+
+
+async def test_vanished_model_stops_the_run(tmp_path: Path) -> None:
+    async with BrokenForAWhile(MODELS, says(UNKNOWN, 404), after=5, times=TIMES) as server:
+        place = workplace(tmp_path / "place", CAST, settings(server.url), records=RECORDS)
+
+        stopped = await run_here(place)
+        server.times = 0
+        end = await run_here(place)
+        repeated = server.calls - 3 * RECORDS
+
+    database = place.config.database
+    assert stopped.status is RunStatus.FAILED
+    assert "not found" in str(stopped.error)
+    assert stopped.tally.done + end.tally.done == RECORDS
+    assert (stopped.tally.failed, end.tally.failed) == (0, 0)
+    assert rows(database, "SELECT max(attempt) FROM attempts") in [[(None,)], [(1,)]]
+    report.line("F12 server: model taken away", 1, 1, 0, 0, repeated, repeated)
