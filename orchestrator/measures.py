@@ -16,6 +16,23 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What a server tells of a model without calling it; None for what it does not tell.
+
+    Attributes:
+        context: tokens that a prompt and its reply may have together, as the model is served now.
+        trained: tokens the model was made for.
+        slots: calls it works on at once.
+        thinks: whether it can think before it replies.
+    """
+
+    context: int | None = None
+    trained: int | None = None
+    slots: int | None = None
+    thinks: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pressure:
     """What a server says of its own load, in requests."""
 

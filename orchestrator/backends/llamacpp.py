@@ -112,6 +112,13 @@ class LlamaCppEndpoint:
         for model in list(self._running):
             await self.unload(model)
 
+    def wire_to(self, model: str) -> Wire:
+        """The wire that calls of a loaded model go by. Raises SetupError for one that is not loaded."""
+        running = self._running.get(model)
+        if running is None:
+            raise SetupError(f"{model!r} is not loaded on endpoint {self.name!r}")
+        return running.endpoint.wire_to(model)
+
     def _start(self, path: Path, context: int) -> Any:
         try:
             import xllamacpp  # noqa: PLC0415 -- an optional extra

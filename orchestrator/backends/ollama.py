@@ -171,6 +171,10 @@ class OllamaEndpoint:
         """Close the connections."""
         await self._wire.close()
 
+    def wire_to(self, _model: str) -> Wire:
+        """The wire that calls of a model go by."""
+        return self._wire
+
     async def _ask(self, body: dict[str, Any]) -> None:
         answer = await self._wire.post("/api/chat", body, _LOAD_S)
         if answer.status != 200:

@@ -186,6 +186,10 @@ class OpenAIEndpoint:
         """Close the connections."""
         await self._wire.close()
 
+    def wire_to(self, _model: str) -> Wire:
+        """The wire that calls of a model go by."""
+        return self._wire
+
     def _chat(self, request: Request) -> tuple[BaseChatModel, dict[str, Any]]:
         sampling = request.sampling
         chat = _Chat(

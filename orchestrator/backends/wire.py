@@ -7,7 +7,7 @@ models of this package keep LangChain's interface and send their requests throug
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -47,6 +47,11 @@ class Wire:
         if self._key:
             self._headers["Authorization"] = f"Bearer {self._key}"
         self._session: aiohttp.ClientSession | None = None
+        self._heard: Callable[[Answer], None] = lambda _answer: None
+
+    def listen(self, heard: Callable[[Answer], None]) -> None:
+        """Tell somebody of every answer from now on, whatever is made of it."""
+        self._heard = heard
 
     async def get(self, path: str) -> Answer:
         """GET, within 10 seconds. Raises TransientError or SetupError."""
@@ -73,7 +78,10 @@ class Wire:
             async with self._session.request(
                 method, address, data=body, timeout=timeout, allow_redirects=False
             ) as response:
-                return _answer(response, self._without_key(response, await _bounded(response, address)), address)
+                body = self._without_key(response, await _bounded(response, address))
+                answer = _answer(response, body, address)
+                self._heard(answer)
+                return answer
         except aiohttp.ClientConnectorError as error:
             raise TransientError(f"{self.url} does not answer: {error.os_error}", down=True) from error
         except aiohttp.ConnectionTimeoutError as error:
