@@ -18,7 +18,7 @@ from orchestrator.store.reading import Reading
 from orchestrator.store.reading_rows import TokenMeans
 
 _SAMPLE = 50
-_CHARACTERS_A_TOKEN = 4.0
+CHARACTERS_A_TOKEN = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def _guess(debate: Debate, role: Role, sample: Sequence[JobDraft]) -> float:
     replies = before * debate.actor(role).sampling.reply_limit / 2
     prompts = list(_prompts(debate, role, sample))
     characters = sum(len(message.content) for messages in prompts for message in messages)
-    return characters / _CHARACTERS_A_TOKEN / max(1, len(prompts)) + replies
+    return characters / CHARACTERS_A_TOKEN / max(1, len(prompts)) + replies
 
 
 def _prompts(debate: Debate, role: Role, sample: Sequence[JobDraft]) -> Iterator[tuple[Message, ...]]:

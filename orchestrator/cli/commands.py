@@ -237,12 +237,26 @@ def cancel(
 
 
 @app.command()
-def doctor(context: typer.Context, json: options.Json = False) -> None:
+def doctor(
+    context: typer.Context,
+    models: Annotated[
+        bool, typer.Option("--models", help="Call each model too: does it do what a run counts on? Stores nothing.")
+    ] = False,
+    within: Annotated[
+        float | None,
+        typer.Option("--within", min=1, help="With --models: seconds it may take.", show_default="600"),
+    ] = None,
+    debate: options.Debate = None,
+    json: options.Json = False,
+) -> None:
     """Look at settings, database, debates, servers, models and GPU: what works, and what to do about what does not."""
     from orchestrator.app.doctor import examine
-    from orchestrator.cli import printing
+    from orchestrator.cli import exams, printing
 
-    raise typer.Exit(printing.findings(examine(context.obj["home"], context.obj["database"]), json))
+    if within is not None and not models:
+        raise typer.BadParameter("--within goes with --models; without it no model is called")
+    exam = exams.request(within) if models else None
+    raise typer.Exit(printing.findings(examine(context.obj["home"], context.obj["database"], debate, exam), json))
 
 
 @db.command()

@@ -17,7 +17,7 @@ from orchestrator.cli.format import visible
 from orchestrator.cli.records import plain
 
 if TYPE_CHECKING:
-    from orchestrator.app.doctor import Finding
+    from orchestrator.app.findings import Finding
     from orchestrator.app.moving import Checked
     from orchestrator.app.submitting import SubmitOutcome, SubmitRequest
 
