@@ -275,3 +275,12 @@ def check(context: typer.Context, json: options.Json = False) -> None:
     from orchestrator.cli import printing
 
     raise typer.Exit(printing.checked(look(workplace(context)), json))
+
+
+@db.command()
+def verify(context: typer.Context, json: options.Json = False) -> None:
+    """Look every task over for lost, doubled or late turns and verdicts; changes nothing, and may run beside a run."""
+    from orchestrator.app.verifying import verify as look
+    from orchestrator.cli import verified
+
+    raise typer.Exit(verified.shown(look(workplace(context)), json))
