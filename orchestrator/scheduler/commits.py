@@ -54,12 +54,15 @@ class Commits:
                 self._loop.call_soon_threadsafe(_tell, self._together(verbs))
 
     def _together(self, group: list[tuple[Callable[[TaskStore], Any], asyncio.Future[Any]]]) -> list[_Outcome]:
+        begun = False
         try:
             with self._store.batch():
+                begun = True
                 results = [verb(self._store) for verb, _ in group]
         except Exception as error:  # noqa: BLE001 -- the thread outlives every verb; the error goes to whoever asked
-            if len(group) == 1:
-                return [(group[0][1], None, error)]
+            if len(group) == 1 or not begun:
+                # A database that is locked has been waited for once; one by one they would wait for hours.
+                return [(future, None, error) for _, future in group]
             # One verb's failure must not undo the others': each gets a transaction of its own.
             return [outcome for entry in group for outcome in self._together([entry])]
         return [(future, value, None) for (_, future), value in zip(group, results, strict=True)]
