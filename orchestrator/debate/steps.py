@@ -74,7 +74,7 @@ class Floor:
         record: makes a turn durable; False if the lease was lost. A turn's successor starts only after it.
         goes_on: whether the worker may speak this step at once, without a swap.
         sit: waits until this task may speak; False if it may not any more. Its prompt is rendered by then.
-        rise: told of every reply, and whether the task goes on to its next turn.
+        rise: told of every reply, before it is recorded.
         home: which endpoint should speak a step after these turns; "" for any.
         watch: told of the rendered messages and the finished turn; for dry runs and progress.
     """
@@ -85,7 +85,7 @@ class Floor:
     record: Callable[[Spoken], Awaitable[bool]]
     goes_on: Callable[[Step], bool]
     sit: Callable[[TaskId], Awaitable[bool]] = _at_once
-    rise: Callable[[TaskId, bool], None] = lambda _task_id, _goes_on: None
+    rise: Callable[[TaskId], None] = lambda _task_id: None
     home: Callable[[Step, tuple[Turn, ...]], str] = lambda _step, _turns: ""
     watch: Callable[[Claim, tuple[Message, ...], Turn], None] = lambda _claim, _messages, _turn: None
 
@@ -131,7 +131,7 @@ async def _recorded(visit: Visit, turn: Turn, floor: Floor) -> Visit:
     turns = (*visit.turns, turn)
     then = next_step(floor.debate, turns)
     hold = then is not None and floor.goes_on(then)
-    floor.rise(visit.claim.task_id, hold)
+    floor.rise(visit.claim.task_id)
     spoken = Spoken(
         task_id=visit.claim.task_id,
         token=visit.claim.token,

@@ -84,10 +84,9 @@ class Floors:
         self._meter.start(task_id)
         return True
 
-    def _rise(self, task_id: TaskId, goes_on: bool) -> None:
+    def _rise(self, task_id: TaskId) -> None:
+        # Its seat is free only once the turn is durable: a crash repeats no more calls than there are seats.
         self._meter.stop(task_id)
-        if not goes_on:
-            self.seats.leave(task_id)
 
     def _home(self, step: Step, turns: tuple[Turn, ...]) -> str:
         if step.model not in self._run.shared:

@@ -177,6 +177,10 @@ class Lane:
     async def _visit(self, claim: Claim) -> None:
         try:
             ending, setback = await hold_visit(self._run, claim, self._floors[claim.digest], self._floors.breaker)
+        except StoreError as error:
+            # Before its seat is free: whoever took it would make a call whose turn cannot be stored either.
+            self._run.stop(Halt.NOW, error)
+            raise
         finally:
             self._floors.over(claim)
         if ending is Ending.YIELDED:
