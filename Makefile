@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick lint bench docs lock wheel-check clean
+.PHONY: demo test quick lint faults bench docs lock wheel-check clean
 
 demo: $(READY)  ## debate the shipped sample with the embedded default, and show the verdicts
 	@BIN=$(BIN) sh scripts/demo.sh
@@ -20,6 +20,11 @@ lint: $(READY)  ## style, types, imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+faults: $(READY)  ## put in thousands of faults, for hours, and write down what came of it
+	rm -f build/faults.jsonl
+	FAULTS=long $(BIN)/python -m pytest -s tests/faults
+	$(BIN)/python -m scripts.fault_report --take build/faults.jsonl
 
 bench: $(READY)  ## measure what docs/explanation/performance.md says (half an hour)
 	$(BIN)/python -m benchmarks.start_up

@@ -1,1 +1,1 @@
-"""Faults put in on purpose, and what has to be left of a run afterwards."""
+"""Faults put in on purpose, and how many turns and verdicts each lost or doubled."""

@@ -1,4 +1,4 @@
-"""The one line that each scenario leaves: printed, and kept as JSON for the documents that are made from it."""
+"""The one line that each scenario leaves: printed, and kept as JSON in the file that the documents are made from."""
 
 from __future__ import annotations
 
