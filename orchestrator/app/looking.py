@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.app.workplace import Workplace
+from orchestrator.debate.lint import Mark, marks
 from orchestrator.domain import Flag, RunId, RunStatus
 from orchestrator.errors import ErrorClass, NotFoundError
 from orchestrator.measures import Prediction
@@ -152,7 +153,15 @@ def _comparisons(reading: Reading, ends: Mapping[RunId, RunStatus]) -> list[Comp
     return found
 
 
-def show(workplace: Workplace, key: str, debate: str | None) -> list[TaskDetail]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A task, and what the lint finds in its record."""
+
+    detail: TaskDetail
+    marks: tuple[Mark, ...]
+
+
+def show(workplace: Workplace, key: str, debate: str | None) -> list[Shown]:
     """Every task of a record, newest first. Raises NotFoundError for a key that is not there."""
     with workplace.reading() as reading:
         found = reading.find(key, debate)
@@ -160,7 +169,7 @@ def show(workplace: Workplace, key: str, debate: str | None) -> list[TaskDetail]
         raise NotFoundError(
             f"no record has the key {key!r}{f' in debate {debate}' if debate else ''}; orchestrate show lists some"
         )
-    return found
+    return [Shown(detail=detail, marks=marks(detail.payload)) for detail in found]
 
 
 def verdicts(workplace: Workplace, debate: str | None, limit: int) -> list[ShortVerdict]:

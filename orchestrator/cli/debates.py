@@ -11,26 +11,30 @@ from orchestrator.cli.format import visible
 from orchestrator.cli.records import plain
 
 if TYPE_CHECKING:
+    from orchestrator.app.looking import Shown
     from orchestrator.domain import Claim, Turn
     from orchestrator.ports import Message
-    from orchestrator.store.reading_rows import TaskDetail
 
 _WIDTH = 108
 
 
-def shown(details: Sequence[TaskDetail], json: bool) -> None:
+def shown(found: Sequence[Shown], json: bool) -> None:
     """Every task of a record, newest first."""
     if json:
-        print(json_.dumps([plain(detail) for detail in details], ensure_ascii=False))
+        tasks = [plain(each.detail) | {"marks": plain(each.marks)} for each in found]
+        print(json_.dumps(tasks, ensure_ascii=False))
         return
-    for detail in details:
-        _task(detail)
+    for each in found:
+        _task(each)
 
 
-def _task(detail: TaskDetail) -> None:
+def _task(task: Shown) -> None:
+    detail = task.detail
     print(f"{visible(detail.key)} · debate {detail.debate} · {detail.status.value} · digest {detail.digest}")
     for name, value in detail.payload.items():
         print(_wrapped(f"{name}: {value}", "  "))
+    for mark in task.marks:
+        print(_wrapped(f"! {mark.field}: {mark.sign.value} ({mark.count}), first: {mark.excerpt}", "  "))
     for turn in detail.turns:
         print()
         _turn(turn)

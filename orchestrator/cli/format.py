@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+from orchestrator.unseen import escaped
 
 
 def duration(seconds: float) -> str:
@@ -41,5 +40,5 @@ def clock_time(at: datetime, now: datetime) -> str:
 
 
 def visible(text: str) -> str:
-    """Text from records and models as a terminal may show it: control and bidi characters are written out."""
-    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    """Text from records and models as a terminal may show it: what nobody sees is written out."""
+    return escaped(text)

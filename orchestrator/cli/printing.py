@@ -98,6 +98,14 @@ def _say_counts(outcome: SubmitOutcome) -> None:
             f"  {outcome.changed} known keys have another record now ({keys}, …) and were left as they were; "
             "--update takes the new ones"
         )
+    if outcome.marked.records:
+        signs = ", ".join(f"{sign.value} {count}" for sign, count in sorted(outcome.marked.signs.items()))
+        keys = ", ".join(map(visible, outcome.marked.keys[:5]))
+        print(
+            f"  {outcome.marked.records} records carry what may be meant for a model ({signs}): {keys}"
+            f"{', …' if outcome.marked.records > 5 else ''}; they are debated like the others, and "
+            "`orchestrate show KEY` says where it stands"
+        )
     if outcome.bad_file:
         print(f"  {outcome.bad_count} bad records were written to {outcome.bad_file}")
     print("next: orchestrate plan, or orchestrate process-pending")

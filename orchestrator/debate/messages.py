@@ -16,6 +16,7 @@ from functools import lru_cache
 from jinja2 import TemplateError
 
 from orchestrator.cast import Debate
+from orchestrator.debate.material import as_argument, as_material
 from orchestrator.debate.quotes import normalised
 from orchestrator.debate.replies import score_field
 from orchestrator.domain import Payload, Role, Step, Turn
@@ -23,7 +24,6 @@ from orchestrator.errors import DeterministicError
 from orchestrator.ports import Message
 from orchestrator.templates import render
 
-_LOOK_ALIKES = (("<<<", "‹‹‹"), (">>>", "›››"), ("<|", "‹|"), ("|>", "|›"))
 _SPEAKERS = {Role.ADVOCATE: "Debater A", Role.CRITIC: "Debater B", Role.JUDGE: "The judge"}
 _CODE_LENGTH = 16
 
@@ -53,12 +53,12 @@ class Script:
         return Message(role="system", content=rules), Message(role="user", content="\n\n".join(parts))
 
     def _statement(self, turn: Turn) -> str:
-        marks = "\n".join(
-            f'- "{quote.text}"' + ("" if quote.verified else " (not found in the record)") for quote in turn.quotes
-        )
+        # A quote is one line: a second one could be taken for a quote that was found.
+        quotes = [(" ".join(quote.text.split()), quote.verified) for quote in turn.quotes]
+        marks = "\n".join(f'- "{text}"' + ("" if found else " (not found in the record)") for text, found in quotes)
         text = "\n".join(
             [
-                str(turn.reply["analysis"]),
+                as_argument(str(turn.reply["analysis"])),
                 f"Quotes:\n{marks}" if marks else "Quotes: none",
                 f"Suggested score: {turn.reply[score_field(turn.role)]}",
             ]
@@ -97,7 +97,6 @@ def prompt_hash(messages: Sequence[Message]) -> str:
 
 
 def _fenced(kind: str, material: str, *salt: str) -> str:
-    for look_alike, harmless in _LOOK_ALIKES:
-        material = material.replace(look_alike, harmless)
+    material = as_material(material)
     code = hashlib.sha256("\0".join((*salt, material)).encode()).hexdigest()[:_CODE_LENGTH]
     return f"<<<{kind} {code}>>>\n{material}\n<<<END {kind} {code}>>>"

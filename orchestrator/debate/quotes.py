@@ -6,19 +6,20 @@ import re
 import unicodedata
 
 from orchestrator.domain import Quote
+from orchestrator.unseen import without
 
 _SAME = str.maketrans(
     {
         "‹": "<", "›": ">", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "‚": "'",
-        "–": "-", "—": "-", "‐": "-", "‑": "-", "−": "-", "•": "-", "\u00ad": None, "\u200b": None, "\ufeff": None,
+        "–": "-", "—": "-", "‐": "-", "‑": "-", "−": "-", "•": "-", "⟦": "[", "⟧": "]", "♯": "#", "∶": ":",
     }
 )  # fmt: skip
 _EDGE = " \"'.,;:!?…-"
 
 
 def normalised(text: str) -> str:
-    """One spelling: NFKC, small letters, plain quotation marks and dashes, single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_SAME).casefold().split())
+    """One spelling: nothing unseen, NFKC, small letters, plain quotation marks, dashes and brackets, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", without(text)).translate(_SAME).casefold().split())
 
 
 def check(quotes: list[str], normalised_record: str) -> tuple[Quote, ...]:

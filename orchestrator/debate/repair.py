@@ -13,6 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, assert_never
 
+from orchestrator.debate.material import as_material
 from orchestrator.errors import Guard, ShapeError
 from orchestrator.ports import Message
 
@@ -59,9 +60,10 @@ def asked(
 def asked_again(messages: tuple[Message, ...], reply: str, problem: str) -> tuple[Message, ...]:
     """The same messages, the reply that could not be used, and what was wrong with it."""
     question = (
-        f"That cannot be used: {problem}. Reply again, with the one JSON object that was asked for and nothing else."
+        f"That cannot be used: {as_material(problem)}. "
+        "Reply again, with the one JSON object that was asked for and nothing else."
     )
-    shown = reply.strip()[:_LONGEST_SHOWN] or "(nothing)"
+    shown = as_material(reply.strip()[:_LONGEST_SHOWN]) or "(nothing)"
     return (*messages, Message(role="assistant", content=shown), Message(role="user", content=question))
 
 
@@ -73,7 +75,7 @@ def asked_shorter(messages: tuple[Message, ...], schema: Mapping[str, Any], prob
     fields = [f'- "{name}": {_form(rules)}' for name, rules in schema["properties"].items()]
     question = "\n".join(
         [
-            f"Two replies could not be used (the last one: {problem}). Reply once more, and shorter: one JSON object "
+            f"Two replies could not be used (the last one: {as_material(problem)}). Reply once more, and shorter: one JSON object "
             "with these fields in this order, and nothing before or after it:",
             *fields,
         ]
