@@ -49,20 +49,20 @@ def status(state: Status, json: bool) -> None:
         if part.row_count:
             out.print()
             out.print(part)
-    for line in (*_pauses(state), *_comparisons(state)):
+    for line in (*_pauses(state), *_comparisons(state), *doubts.of_database(state.doubts), *_reloads(state)):
         out.print(line, soft_wrap=True)
-    for line in doubts.of_database(state.doubts):
-        out.print(line, soft_wrap=True)
-    for again in state.reloads:
-        out.print(
-            f"run {again.run_id}: {again.endpoint} loaded {visible(again.model)} again unasked: "
-            f"{counted(again.count, 'time')}, {again.seconds:.1f} s",
-            soft_wrap=True,
-        )
     for failure in state.failures:
         out.print(failure_count(failure))
     if state.failures:
         out.print("what to do about them: orchestrate errors")
+
+
+def _reloads(state: Status) -> Iterator[str]:
+    for again in state.reloads:
+        yield (
+            f"run {again.run_id}: {again.endpoint} loaded {visible(again.model)} again unasked: "
+            f"{counted(again.count, 'time')}, {again.seconds:.1f} s"
+        )
 
 
 def _tasks(state: Status) -> Table:

@@ -75,8 +75,8 @@ def asked_shorter(messages: tuple[Message, ...], schema: Mapping[str, Any], prob
     fields = [f'- "{name}": {_form(rules)}' for name, rules in schema["properties"].items()]
     question = "\n".join(
         [
-            f"Two replies could not be used (the last one: {as_material(problem)}). Reply once more, and shorter: one JSON object "
-            "with these fields in this order, and nothing before or after it:",
+            f"Two replies could not be used (the last one: {as_material(problem)}). Reply once more, and shorter: "
+            "one JSON object with these fields in this order, and nothing before or after it:",
             *fields,
         ]
     )

@@ -63,7 +63,7 @@ class Connection:
     @property
     def in_transaction(self) -> bool:
         """Whether BEGIN has been said."""
-        return self.real.in_transaction
+        return bool(self.real.in_transaction)
 
     def cursor(self) -> Cursor:
         """A cursor of its own."""

@@ -54,8 +54,8 @@ async def judged(home: Path, judge: Judge) -> TaskDetail:
         settings = f'max_attempts = {MOST_ATTEMPTS}\n[endpoints.gpu]\nbackend = "ollama"\nurl = "{server.url}"\n'
         place = workplace(home, CAST, settings, records=1)
         await run_here(place)
-    (detail,) = show(place, "posting-001", None)
-    return detail
+    (shown,) = show(place, "posting-001", None)
+    return shown.detail
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from orchestrator.app.doctor import Health, examine
+from orchestrator.app.doctor import examine
+from orchestrator.app.findings import Health
 from orchestrator.app.weights import same_file, shared_weights
 from orchestrator.backends.ollama import OllamaEndpoint
 from orchestrator.backends.wire import Wire

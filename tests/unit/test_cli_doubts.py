@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.app.looking import Shown
 from orchestrator.cli import debates, doubts
 from orchestrator.domain import Attempt, Flag, Mark, RunId, TaskId, TaskStatus, Turn, Verdict
 from orchestrator.errors import ErrorClass, Guard
@@ -74,7 +75,7 @@ def test_shown_debate_carries_marks_and_flags(capsys: pytest.CaptureFixture[str]
     )
     judged = replace(turn(LAST), marks=(Mark.FENCED, Mark.PROSE), asks=3)
 
-    debates.shown([detail((turn(), judged), (attempt,))], json=False)
+    debates.shown([Shown(detail=detail((turn(), judged), (attempt,)), marks=())], json=False)
 
     out = capsys.readouterr().out
     assert "judge, round 1 · qwen (ollama) · 900 + 100 tokens, 2.00 s, asked 3 times, fenced, prose\n" in out
