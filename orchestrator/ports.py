@@ -283,10 +283,7 @@ class TaskStore(Protocol):
         ...
 
     def begin_swap(self, run_id: RunId, seen: Resident, until: datetime, now: datetime) -> int | None:
-        """Reserve a swap until a time, if nothing moved since `seen` and no task is leased there.
-
-        Returns the new version, under which only `end_swap` works; None if somebody was faster or speaks still.
-        """
+        """Reserve a swap, if nothing moved since `seen` and no task is leased there: its version for `end_swap`."""
         ...
 
     def end_swap(self, run_id: RunId, version: int, loaded: Sequence[str], swap: Swap | None, endpoint: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.app.clock import SystemClock
 from orchestrator.app.workplace import Workplace
+from orchestrator.cast import Debate
 from orchestrator.debate.lint import Sign, marks
 from orchestrator.domain import JobDraft, Submission, Submitted
 from orchestrator.limits import Limits
@@ -98,15 +99,6 @@ def submit(workplace: Workplace, request: SubmitRequest, on_progress: OnProgress
     fields = debate.fields
     spec = RecordSpec(key=request.key or fields.key, required=tuple(fields.required), optional=tuple(fields.optional))
     limits = Limits(longest_line=workplace.config.settings.longest_line)
-    submission = Submission(
-        source=request.source or debate.name,
-        debate=debate.name,
-        digest=debate.digest,
-        first=debate.first,
-        priority=request.priority,
-        update=request.update,
-        again=request.again,
-    )
     with check(request.file, spec, limits, on_progress=on_progress) as checked:
         bad_file = None
         counts, changed, marked = Submitted(), 0, Marked()
@@ -116,7 +108,7 @@ def submit(workplace: Workplace, request: SubmitRequest, on_progress: OnProgress
                 bad_file = request.file.with_name(f"{request.file.stem}.bad.jsonl")
                 write_bad_rows(bad_file, checked.bad_rows())
             with workplace.store(create=True) as store:
-                counts, changed = _store(store, submission, checked, marked)
+                counts, changed = _store(store, _submission(request, debate), checked, marked)
         return SubmitOutcome(
             stored=stored,
             debate=debate.name,
@@ -128,6 +120,18 @@ def submit(workplace: Workplace, request: SubmitRequest, on_progress: OnProgress
             bad_count=checked.bad_count,
             bad_file=bad_file,
         )
+
+
+def _submission(request: SubmitRequest, debate: Debate) -> Submission:
+    return Submission(
+        source=request.source or debate.name,
+        debate=debate.name,
+        digest=debate.digest,
+        first=debate.first,
+        priority=request.priority,
+        update=request.update,
+        again=request.again,
+    )
 
 
 def _store(store: SqlTaskStore, submission: Submission, checked: Checked, marked: Marked) -> tuple[Submitted, int]:

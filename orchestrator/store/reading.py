@@ -1,7 +1,4 @@
-"""Questions about a database while a run writes to it: each answer is one snapshot, and nothing is changed.
-
-The questions themselves stand in `questions`.
-"""
+"""Asks the `questions` about a database while a run writes to it: each answer is one snapshot; nothing is changed."""
 
 from __future__ import annotations
 
