@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -154,13 +156,28 @@ def test_killed_first_submit_can_be_repeated(place: Place, seconds: float) -> No
     assert place.rows("SELECT count(*) FROM tasks") == [(30,)]
 
 
+def freeze(running: subprocess.Popen[str], place: Place) -> None:
+    """Stop a run between two of its transactions: in one of them it would keep everybody else from writing."""
+    while True:
+        running.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, running.pid, os.WSTOPPED)
+        with closing(sqlite3.connect(place.home / "orchestrate.db", timeout=0.5, isolation_level=None)) as rows:
+            try:
+                rows.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                running.send_signal(signal.SIGCONT)
+            else:
+                rows.execute("ROLLBACK")
+                return
+
+
 def test_frozen_run_is_overtaken_and_refused(place: Place, calls: Path) -> None:
     with ollama(calls, MODELS, slots=8, latency=0.1, num_ctx=8192) as url:
         prepared(place, url, 40)
         frozen = place.start("process-pending", "--json", ORCHESTRATE_LEASE_S="1")
         with pytest.raises(subprocess.TimeoutExpired):
             frozen.wait(timeout=3)
-        frozen.send_signal(signal.SIGSTOP)
+        freeze(frozen, place)
 
         place.run("process-pending", ORCHESTRATE_LEASE_S="1")
         frozen.send_signal(signal.SIGCONT)
