@@ -22,7 +22,8 @@ from orchestrator.strict_json import JsonError, parse_object
 
 MOST_QUOTES = 5
 SIDE = "verdict_side"
-_LONGEST_PROBLEM = 400  # characters; a reply may have thousands of wrong fields
+_MOST_FIELDS = 50  # of a reply that is looked at at all
+_LONGEST_PROBLEM = 400  # characters; a reply may have long names of fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class ReplyForm:
                 to the model when it is asked again.
             ContradictionError: a judge's two fields of decision differ.
         """
-        if thinking and not text.strip():
+        if thinking.strip() and not text.strip():
             raise ShapeError(
                 f"the reply is empty: all {len(thinking)} characters that the model wrote are in its thinking field; "
                 "turn thinking off on the server, or take another model",
@@ -61,6 +62,7 @@ class ReplyForm:
         try:
             found = unwrapped(text)
             fields = parse_object(found.text)
+            self._refuse_heap(fields)
             self.model.model_validate(fields)
         except WrappedError as error:
             raise ShapeError(f"the reply cannot be read: {error}", reply=text) from error
@@ -70,6 +72,13 @@ class ReplyForm:
             raise ShapeError(f"the reply has the wrong shape: {_short(explain(error))}", reply=text) from error
         self._refuse_contradiction(fields, text)
         return Read(fields=fields, marks=found.marks)
+
+    def _refuse_heap(self, fields: Mapping[str, Any]) -> None:
+        # Validation would keep an error for each of a million names.
+        if len(fields) > _MOST_FIELDS:
+            raise WrappedError(
+                f"its object has {len(fields)} fields, and {len(self.model.model_fields)} were asked for"
+            )
 
     def _refuse_contradiction(self, fields: Mapping[str, Any], text: str) -> None:
         for label in self.sides:

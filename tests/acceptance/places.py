@@ -70,6 +70,13 @@ class Place:
             text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lines.items())
             (self.home / "actors" / f"{role}.toml").write_text(text)
 
+    def one_label(self) -> None:
+        """The debate with one label: models whose words mean nothing would contradict themselves with several."""
+        definition, _, _ = (ROOT / "prompts/posting/debate.toml").read_text().partition("[[labels]]")
+        folder = self.home / "prompts/posting"
+        folder.mkdir(parents=True)
+        (folder / "debate.toml").write_text(f'{definition}[[labels]]\nname = "judged"\nfrom = 0\nto = 10\n')
+
     def settings(self, text: str) -> None:
         """An orchestrate.toml."""
         (self.home / "orchestrate.toml").write_text(text)

@@ -20,6 +20,7 @@ def test_two_real_servers_end_every_task(place: Place, tiny_models: dict[str, Pa
         LlamaCppServer(tiny_models["tiny-qwen2"], slots=2, context=16384) as qwen,
     ):
         place.cards(CAST, reply_limit=300, context=8192)
+        place.one_label()
         tables = [
             f'[endpoints.{name}]\nbackend = "vllm"\nurl = "{url}"\nmodels = ["{name}"]\n'
             for name, url in (("tiny-llama", llama.url), ("tiny-qwen2", qwen.url))
@@ -36,9 +37,8 @@ def test_two_real_servers_end_every_task(place: Place, tiny_models: dict[str, Pa
 
 @pytest.mark.slow
 def test_models_in_this_process_take_turns(place: Place, tiny_models: dict[str, Path]) -> None:
-    place.cards(CAST, reply_limit=300, context=8192)
-    files = ", ".join(f'"{name}" = "{tiny_models[name]}"' for name in set(CAST.values()))
-    place.settings(f'max_workers = 2\n[endpoints.here]\nbackend = "llamacpp"\ngguf = {{ {files} }}\n')
+    in_process(place, tiny_models)
+    place.one_label()
     place.run("submit", SAMPLE, "--debate", "posting")
 
     end = place.json("process-pending", "--max-tasks", "8")
@@ -46,6 +46,26 @@ def test_models_in_this_process_take_turns(place: Place, tiny_models: dict[str, 
     assert end["done"] + end["failed"] == 8
     assert end["swaps"] <= 3
     ends_are_known(place)
+
+
+@pytest.mark.slow
+def test_word_and_score_by_chance_are_no_verdict(place: Place, tiny_models: dict[str, Path]) -> None:
+    in_process(place, tiny_models)
+    place.run("submit", SAMPLE, "--debate", "posting")
+
+    place.start("process-pending", "--max-tasks", "4").communicate(timeout=240)
+
+    said = "SELECT count(*) FROM turns WHERE role = 'judge'"
+    agreed = "SELECT count(*) FROM verdicts v JOIN turns t ON t.id = turn_id WHERE label = reply ->> 'verdict_side'"
+    refused = "SELECT count(DISTINCT task_id) FROM attempts WHERE guard = 'contradiction' AND asks >= 2"
+    assert place.rows(said) == place.rows(agreed)
+    assert place.rows(agreed)[0][0] + place.rows(refused)[0][0] >= 4
+
+
+def in_process(place: Place, models: dict[str, Path]) -> None:
+    place.cards(CAST, reply_limit=300, context=8192)
+    files = ", ".join(f'"{name}" = "{models[name]}"' for name in set(CAST.values()))
+    place.settings(f'max_workers = 2\n[endpoints.here]\nbackend = "llamacpp"\ngguf = {{ {files} }}\n')
 
 
 def ends_are_known(place: Place) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 ROLES = ("advocate", "critic", "judge")
 _KEY = re.compile(r"Title: (\S+)")
+_RANGE = re.compile(r"(\w+) from (-?\d+) to (-?\d+)")
 
 
 class ModelServer:
@@ -54,6 +55,7 @@ def _spoken(model: str, key: str, fields: dict[str, Any]) -> dict[str, Any]:
     reply: dict[str, object] = {"analysis": f"The {model} has read {key}.", "evidence": []}
     reply |= {name: False for name in fields if name == "nothing_to_contest"}
     reply |= {name: score for name in fields if name.endswith("_score")}
+    reply |= {name: _side(rule["description"], score) for name, rule in fields.items() if name == "verdict_side"}
     return {
         "model": model,
         "message": {"role": "assistant", "content": json.dumps(reply)},
@@ -66,6 +68,11 @@ def _spoken(model: str, key: str, fields: dict[str, Any]) -> dict[str, Any]:
         "prompt_eval_duration": 1,
         "eval_duration": 1,
     }
+
+
+def _side(ranges: str, score: int) -> str:
+    """The label of a score, from the words that the schema of a judge's reply has for it."""
+    return next(found[1] for found in _RANGE.finditer(ranges) if int(found[2]) <= score <= int(found[3]))
 
 
 class _Connection(asyncio.Protocol):

@@ -10,7 +10,6 @@ from tests.faults.sins import PATH, RIGHT, suffer
 from tests.servers.sins import SINS
 
 pytestmark = pytest.mark.slow
-UNGUARDED = {"silent truncation": "nothing compares the prompt's size with what the server read"}
 
 
 def test_every_sin_has_its_right() -> None:
@@ -20,10 +19,7 @@ def test_every_sin_has_its_right() -> None:
 @pytest.mark.parametrize("backend", PATH)
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=UNGUARDED[name])) if name in UNGUARDED else name
-        for name in SINS
-    ],
+    SINS,
 )
 async def test_sin_costs_no_more_than_it_should(name: str, backend: str, tmp_path: Path) -> None:
     outcome = await suffer(name, backend, tmp_path)

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.domain import Claim, Role, Turn
 from tests.integration.places import run_here, workplace
 from tests.servers.ollama import OllamaStandIn, RunnerDied
+from tests.servers.ollama_replies import default_reply
 
 A, B = "qwen2.5:7b", "gemma2:9b"
 CAST = {"advocate": A, "critic": A, "judge": A}
@@ -24,9 +25,7 @@ def reply_of(body: dict[str, Any], dies: Callable[[str], bool]) -> str:
     """A proper reply, or the runner's death."""
     if dies(json.dumps(body["messages"])):
         raise RunnerDied("")
-    properties = body["format"]["properties"]
-    values = {"boolean": False, "integer": 3, "array": [], "string": "so"}
-    return json.dumps({name: values[rule["type"]] for name, rule in properties.items()})
+    return default_reply(body)
 
 
 async def test_storm_of_500s_eats_no_attempts(tmp_path: Path) -> None:

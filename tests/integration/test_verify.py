@@ -116,7 +116,12 @@ def test_taking_constraints_away_breaks_nothing(path: Path) -> None:
         ("UPDATE turns SET reply = '{' WHERE task_id = 2", 2, "P1", "its reply or its quotes are no JSON"),
         ("UPDATE tasks SET next_model = 'other' WHERE id = 5", None, "P1", "the advocate speaks with"),
         ("UPDATE tasks SET debate = 'other' WHERE id = 5", None, "P1", "belongs to the debates"),
-        ("INSERT INTO verdicts SELECT 9, task_id, score, label, turn_id, created_at FROM verdicts", 1, "P4", "2 verd"),
+        (
+            "INSERT INTO verdicts SELECT 9, task_id, score, label, turn_id, created_at, flags FROM verdicts",
+            1,
+            "P4",
+            "2 verd",
+        ),
         ("DELETE FROM verdicts", 1, "P4", "is done without a verdict"),
         ("DELETE FROM verdicts", 1, "P4", "its judge has spoken, and there is no verdict"),
         ("UPDATE verdicts SET task_id = 2", 2, "P4", "has a verdict and is pending"),

@@ -101,6 +101,12 @@ def test_thought_in_words_is_words() -> None:
         (GOOD, f"{GOOD} {GOOD}", "it holds more than one object"),
         (GOOD, f"First {{}}, then {GOOD}", "it holds more than one object"),
         (GOOD, f"{GOOD}\nOr rather:\n{GOOD[:40]}", "it holds more than one object"),
+        (
+            "}",
+            ", " + ", ".join(f'"{n}": 1' for n in range(99)) + "}",
+            "its object has 103 fields, and 4 were asked for",
+        ),
+        ("}", f', "{"x" * 9000}": 1}}', "x …"),
         (GOOD, GOOD[:-1], "it ends in the middle of its object"),
         (GOOD, GOOD[:20], "it ends in the middle of its object"),
         (GOOD, f"Here you are: {GOOD[:50]}", "it ends in the middle of its object"),
