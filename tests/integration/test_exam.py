@@ -146,6 +146,7 @@ async def test_ollama_is_left_as_it_was(tmp_path: Path) -> None:
 
         assert server.loaded == ["b"]
     assert [event for event in server.events if event[0] == "load"] == [("load", model) for model in ("b", "a", "b")]
+    assert "evict" not in {event for event, _ in server.events}
     assert server.most_models_wanted == 1
     assert all(each.health is Health.GOOD for model in "ab" for each in promises(found, model).values()), found
     assert promises(found, "a").keys() == KEPT
