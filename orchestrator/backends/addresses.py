@@ -1,6 +1,6 @@
 """Which addresses a call may reach: any but link-local ones, where clouds serve the machine's own credentials.
 
-A name is checked after it is resolved, by the resolver whose answer is then connected to, so no later answer can differ.
+A name is checked once it is resolved, by the resolver whose answer is then connected to: no later answer can differ.
 """
 
 from __future__ import annotations

@@ -169,6 +169,11 @@ class HangingClock:
             self.seconds += seconds
         await asyncio.sleep(0.002)
 
+    async def hang(self) -> None:
+        """Far longer than any call should be waited for."""
+        while self.seconds < 20_000:
+            await asyncio.sleep(0.002)
+
 
 async def test_hanging_call_is_given_up_and_said_again(tmp_path: Path) -> None:
     clock, calls = HangingClock(), 0
@@ -179,7 +184,7 @@ async def test_hanging_call_is_given_up_and_said_again(tmp_path: Path) -> None:
         clock.seconds += 1.0
         clock.hanging = calls == 100
         if clock.hanging:
-            await asyncio.Event().wait()
+            await clock.hang()
         return default_reply(body)
 
     async with OllamaStandIn(models=[A], reply=reply) as server:
@@ -205,7 +210,7 @@ async def test_earlier_run_says_when_a_call_hangs(tmp_path: Path) -> None:
         clock.seconds += 1.0
         clock.hanging = calls == hangs_at
         if clock.hanging:
-            await asyncio.Event().wait()
+            await clock.hang()
         return default_reply(body)
 
     async with OllamaStandIn(models=[A], reply=reply) as server:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from orchestrator.assets import Folders, shipped
 from orchestrator.cast import Debate, read_debate
@@ -127,8 +126,7 @@ def _rewritten(
 
 
 def _score(debate: Debate, messages: tuple[Message, ...]) -> int:
-    parsed: dict[str, Any] = reply_form(debate, Role.JUDGE, 1).parse(reply(messages))
-    return int(parsed["verdict_score"])
+    return int(reply_form(debate, Role.JUDGE, 1).read(reply(messages)).fields["verdict_score"])
 
 
 def table(outcomes: list[Outcome]) -> str:
