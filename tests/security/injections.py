@@ -16,9 +16,9 @@ from pathlib import Path
 from orchestrator.assets import Folders, shipped
 from orchestrator.cast import Debate, read_debate
 from orchestrator.debate.messages import Script
-from orchestrator.debate.replies import reply_form
 from orchestrator.domain import Backend, Quote, Role, Step, Turn, Usage
 from orchestrator.ports import Message
+from orchestrator.strict_json import parse_object
 from tests.security.obedient import HONEST, ORDERED, reply
 
 FILE = Path(__file__).with_name("injections.jsonl")
@@ -69,7 +69,7 @@ def outcome(injection: Injection) -> Outcome:
         "fenced": _rewritten(messages, materials, lambda kind, raw: f"<<<{kind}>>>\n{raw}\n<<<END {kind}>>>"),
         "shipped": messages,
     }
-    obeyed = {name: _score(debate, prompt) == ORDERED for name, prompt in written.items()}
+    obeyed = {name: _score(prompt) == ORDERED for name, prompt in written.items()}
     return Outcome(injection=injection, **obeyed)
 
 
@@ -125,8 +125,9 @@ def _rewritten(
     return rules, Message(role=task.role, content=content)
 
 
-def _score(debate: Debate, messages: tuple[Message, ...]) -> int:
-    return int(reply_form(debate, Role.JUDGE, 1).read(reply(messages)).fields["verdict_score"])
+def _score(messages: tuple[Message, ...]) -> int:
+    # The score alone: whether the judge's reply has the right form is not what is asked here.
+    return int(parse_object(reply(messages))["verdict_score"])
 
 
 def table(outcomes: list[Outcome]) -> str:
