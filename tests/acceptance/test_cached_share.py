@@ -17,6 +17,7 @@ LEAST = 0.8
 def debated(place: Place, endpoint: str, workers: int, tasks: int) -> None:
     """So much of the sample, debated by one model in all three roles."""
     place.cards(CAST, reply_limit=300, context=8192)
+    place.one_label()
     place.settings(f"max_workers = {workers}\n[endpoints.here]\n{endpoint}\n")
     place.run("submit", SAMPLE, "--debate", "posting")
     end = place.json("process-pending", "--max-tasks", str(tasks))

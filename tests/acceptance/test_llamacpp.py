@@ -56,7 +56,7 @@ def test_word_and_score_by_chance_are_no_verdict(place: Place, tiny_models: dict
     place.start("process-pending", "--max-tasks", "4").communicate(timeout=240)
 
     said = "SELECT count(*) FROM turns WHERE role = 'judge'"
-    agreed = "SELECT count(*) FROM verdicts v JOIN turns t ON t.id = turn_id WHERE label = reply ->> 'verdict_side'"
+    agreed = f"{said} AND (SELECT label FROM verdicts WHERE turn_id = turns.id) = json_extract(reply, '$.verdict_side')"
     refused = "SELECT count(DISTINCT task_id) FROM attempts WHERE guard = 'contradiction' AND asks >= 2"
     assert place.rows(said) == place.rows(agreed)
     assert place.rows(agreed)[0][0] + place.rows(refused)[0][0] >= 4
