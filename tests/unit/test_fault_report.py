@@ -54,6 +54,7 @@ def test_headline_adds_up_the_longest_suites() -> None:
         found("F2 random", "long", points=5000, most=4, lost=2),
         found("F2 random", points=200, lost=9, most=9),
         found("F9 frozen", points=5, doubled=1, most=3),
+        found("F3 power cut, synchronous NORMAL", points=60, lost=9, most=99),
     ]
 
     said = headline(lines)
