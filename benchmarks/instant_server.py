@@ -14,6 +14,7 @@ from functools import cache
 
 MODEL = "instant"
 _SCORE = 5
+_COUNT = 999_999  # stands for the prompt's tokens, as many digits as they may have
 _RANGE = re.compile(rb"(\w+) from (-?\d+) to (-?\d+)")
 
 
@@ -53,7 +54,7 @@ def _reply(side: bytes | None, contest: bool) -> str:
 def _ollama(text: str) -> bytes:
     message = {"role": "assistant", "content": text}
     counts = {
-        "prompt_eval_count": 900,
+        "prompt_eval_count": _COUNT,
         "eval_count": 40,
         "load_duration": 1,
         "prompt_eval_duration": 1,
@@ -65,7 +66,7 @@ def _ollama(text: str) -> bytes:
 
 def _openai(text: str) -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 900, "completion_tokens": 40, "total_tokens": 940}
+    usage = {"prompt_tokens": _COUNT, "completion_tokens": 40, "total_tokens": 940}
     head = {"id": "1", "object": "chat.completion", "created": 1, "model": MODEL}
     return _http(head | {"choices": [choice], "usage": usage})
 
@@ -95,7 +96,8 @@ def _response(path: bytes, body: bytes) -> bytes:
     if path in _LISTS:
         return _LISTS[path]
     make = _ollama if path == b"/api/chat" else _openai
-    return _answer(make, _side(body), b'"nothing_to_contest":' in body)
+    answer = _answer(make, _side(body), b'"nothing_to_contest":' in body)
+    return answer.replace(b"%d" % _COUNT, b"%6d" % (len(body) // 4))
 
 
 async def serve(lifetime_s: float) -> None:
