@@ -163,6 +163,8 @@ class OverflowingError(EndpointError):
 class TruncatedError(OverflowingError):
     """The server read less of the prompt than it was sent, and did not say so."""
 
+    guard = Guard.TRUNCATION
+
 
 class ShapeError(EndpointError):
     """The reply is not what the schema asks for."""
