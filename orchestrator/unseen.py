@@ -18,7 +18,8 @@ _PICTURE = "\u00a9\u00ae\u203c-\u27ff\u2900-\u2bff\u3030\u303d\u3297\u3299\U0001
 _JOINING = "\u0600-\u109f\u1780-\u18af"  # Arabic to Myanmar, Khmer, Mongolian
 _ORDINARY = (
     rf"(?<![{_PICTURE}][\ufe0e\ufe0f])(?<![#*0-9]\ufe0f(?=\u20e3))"
-    rf"(?<![{_PICTURE}\ufe0f]\u200d(?=[{_PICTURE}]))(?<![{_JOINING}][\u200c\u200d](?=[{_JOINING}]))"
+    rf"(?<![{_PICTURE}]\u200d(?=[{_PICTURE}]))(?<![{_PICTURE}]\ufe0f\u200d(?=[{_PICTURE}]))"
+    rf"(?<![{_JOINING}][\u200c\u200d](?=[{_JOINING}]))"
 )
 UNSEEN = re.compile(rf"[{_CLASS}]{_ORDINARY}")
 _RUN = re.compile(rf"(?:[{_CLASS}]{_ORDINARY})+")

@@ -76,6 +76,14 @@ def until_spoken(place: Place, turns: int) -> None:
         time.sleep(0.05)
 
 
+def until_leased(place: Place) -> None:
+    """Wait until a run holds tasks."""
+    ends = time.monotonic() + 60
+    while not place.rows("SELECT count(*) FROM tasks WHERE status = 'leased'")[0][0]:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
 def repeats(calls: Path, kills: list[float], turns: list[int]) -> list[int]:
     """Calls begun before each kill whose turn was not on disk when it came: these are made again."""
     begun = [call["started"] for call in chats(calls)]
@@ -101,8 +109,7 @@ def test_two_runs_share_the_work(place: Place, calls: Path) -> None:
 
 def test_interrupt_finishes_turns_in_flight(slow: Place, calls: Path) -> None:
     running = slow.start("process-pending")
-    with pytest.raises(subprocess.TimeoutExpired):
-        running.wait(timeout=3)
+    until_spoken(slow, 1)
 
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate(timeout=20)
@@ -119,8 +126,7 @@ def test_second_interrupt_stops_now(place: Place, calls: Path) -> None:
     with ollama(calls, MODELS, slots=WORKERS, latency=20, num_ctx=8192) as url:
         prepared(place, url, 8)
         running = place.start("process-pending")
-        with pytest.raises(subprocess.TimeoutExpired):
-            running.wait(timeout=3)
+        until_leased(place)
 
         running.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -175,8 +181,7 @@ def test_frozen_run_is_overtaken_and_refused(place: Place, calls: Path) -> None:
     with ollama(calls, MODELS, slots=8, latency=0.1, num_ctx=8192) as url:
         prepared(place, url, 40)
         frozen = place.start("process-pending", "--json", ORCHESTRATE_LEASE_S="1")
-        with pytest.raises(subprocess.TimeoutExpired):
-            frozen.wait(timeout=3)
+        until_spoken(place, 1)
         freeze(frozen, place)
 
         place.run("process-pending", ORCHESTRATE_LEASE_S="1")
@@ -194,8 +199,7 @@ def test_dry_run_keeps_off_a_run(place: Place, calls: Path) -> None:
     with ollama(calls, MODELS, slots=WORKERS, latency=0.3, num_ctx=8192) as url:
         prepared(place, url, 12)
         running = place.start("process-pending")
-        with pytest.raises(subprocess.TimeoutExpired):
-            running.wait(timeout=2.5)
+        until_leased(place)
 
         refused = place.run("process-pending", "--dry-run", code=1)
         running.communicate(timeout=60)

@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.unseen import escaped, named, restored, reversible, unseen, without
@@ -56,6 +56,7 @@ def test_escapes_are_those_of_json() -> None:
     assert escaped("\u200b\U000e0041") == "\\u200b\\udb40\\udc41"
 
 
+@example("\ufe0f\u200d❤")
 @given(MANY | st.text())
 def test_reversible_text_comes_back(text: str) -> None:
     written = reversible(text)
