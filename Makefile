@@ -15,11 +15,12 @@ test: $(READY)  ## all tests
 quick: $(READY)  ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: $(READY)  ## style, types, imports
+lint: $(READY)  ## style, types, imports, security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r orchestrator migrations scripts
 
 faults: $(READY)  ## put in thousands of faults, for hours, and write down what came of it
 	rm -f build/faults.jsonl

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from orchestrator import redaction
 from orchestrator.errors import ConfigError
 
 
@@ -42,6 +43,10 @@ def _up_to(most: int, least: int = 1) -> BeforeValidator:
 _MOST_WORKERS = 4096
 _MOST_IN_A_WAVE = 1_000_000
 _Auto = int | Literal["auto"]
+
+# What looks otherwise may be the key itself, put in the wrong place, and is not repeated.
+_SECRET_IN_URL = re.compile(r"//[^/]*@|[?#]")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 FILE = "orchestrate.toml"
 PREFIX = "ORCHESTRATE_"
@@ -117,8 +122,10 @@ class EndpointSettings(BaseModel):
             raise ValueError(
                 f"url: an endpoint of backend {self.backend} needs one that begins with http:// or https://"
             )
-        if "@" in self.url.split("//", 1)[-1].split("/", 1)[0]:
-            raise ValueError("url: put no password into an address; use api_key_env or api_key_file")
+        if _SECRET_IN_URL.search(self.url):
+            raise ValueError(
+                "url: put no password into an address, and nothing behind a ? or #; use api_key_env or api_key_file"
+            )
         if not needs_url and self.url:
             raise ValueError(f"url: an endpoint of backend {self.backend} has none")
         if self.backend == "llamacpp" and not self.gguf:
@@ -221,6 +228,11 @@ def read_config(home: Path, flags: Mapping[str, Any]) -> Config:
     return Config(home=home, settings=settings, keys=keys)
 
 
+def restrict_langgraph() -> None:
+    """Let LangGraph revive no objects from stored bytes, whatever the environment says. Here it stores none anyway."""
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+
 def _file(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
@@ -259,15 +271,18 @@ def _problem(problem: Any, sources: list[tuple[str, dict[str, Any]]]) -> str:
 def _api_key(home: Path, name: str, endpoint: EndpointSettings) -> SecretStr | None:
     if endpoint.api_key_env:
         value = os.environ.get(endpoint.api_key_env, "").strip()
+        variable = endpoint.api_key_env if _VARIABLE.fullmatch(endpoint.api_key_env) else "that api_key_env names"
         if not value:
-            raise ConfigError(f"endpoint {name!r}: the environment variable {endpoint.api_key_env} is not set or empty")
-        return _one_line(value, f"endpoint {name!r}: the key in {endpoint.api_key_env}")
+            raise ConfigError(f"endpoint {name!r}: the environment variable {variable} is not set or empty")
+        return _one_line(value, f"endpoint {name!r}: the key in the environment variable {variable}")
     if endpoint.api_key_file:
         path = home / endpoint.api_key_file
         try:
             value = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"endpoint {name!r}: its api_key_file cannot be read: {error}") from error
+            # Without the file's name: people put the key itself there.
+            why = (error.strerror if isinstance(error, OSError) else "") or "it is not UTF-8"
+            raise ConfigError(f"endpoint {name!r}: its api_key_file cannot be read: {why}") from error
         if not value:
             raise ConfigError(f"endpoint {name!r}: its api_key_file {path} is empty")
         return _one_line(value, f"endpoint {name!r}: the key in {path}")
@@ -277,4 +292,5 @@ def _api_key(home: Path, name: str, endpoint: EndpointSettings) -> SecretStr | N
 def _one_line(value: str, what: str) -> SecretStr:
     if not value.isprintable():
         raise ConfigError(f"{what} has a line break or another control character in it: give the key alone")
+    redaction.keep_out(value)
     return SecretStr(value)

@@ -1,13 +1,14 @@
-"""Which addresses a call may reach: any but link-local ones, where clouds serve the machine's own credentials.
+"""Which addresses a call may reach: any but link-local ones, where a cloud serves a machine its own credentials.
 
-A name is checked once it is resolved, by the resolver whose answer is then connected to: no later answer can differ.
+A name is checked after it is resolved, by the resolver whose answer is then connected to; an address in figures,
+however it is written, when its socket is made. So nothing can differ between what is checked and what is reached.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from urllib.parse import urlsplit
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -18,26 +19,14 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 
 
-def connector(**options: float) -> aiohttp.TCPConnector:
-    """Connections that are made to no link-local address; `options` are aiohttp's own."""
-    return aiohttp.TCPConnector(resolver=_Resolver(), **options)  # type: ignore[arg-type]
-
-
-def refuse_link_local(host: str, name: str) -> None:
-    """Raise SetupError if `host`, an address in figures, is link-local; `name` is how the user wrote it."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return
-    if any(each.is_link_local for each in _meant(address)):
-        raise SetupError(
-            f"{name} is the link-local address {host}, where no model server is but a cloud's own secrets may be: "
-            "name another url"
-        )
+def connector() -> aiohttp.TCPConnector:
+    """Connections, as many as are asked for; what would reach a link-local address raises SetupError."""
+    # max_workers bounds the calls in flight; a second bound here would only hide waiting.
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=60, resolver=_Resolver(), socket_factory=_socket)
 
 
 class _Resolver(AbstractResolver):
-    """The system's resolver, without link-local answers."""
+    """The system's resolver without its link-local answers; a name of the local network may have others beside them."""
 
     def __init__(self) -> None:
         self._inner = aiohttp.ThreadedResolver()
@@ -46,20 +35,29 @@ class _Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        for each in found:
-            refuse_link_local(each["host"], host)
-        return found
+        kept = [each for each in found if not _is_link_local(each["host"])]
+        if found and not kept:
+            raise SetupError(f"{host} resolves to {_what(found[0]['host'])}")
+        return kept
 
     async def close(self) -> None:
         await self._inner.close()
 
 
-def host_of(url: str) -> str:
-    """The host of a url, without brackets; "" if there is none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+def _socket(target: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
+    family, kind, protocol, _, address = target
+    if _is_link_local(str(address[0])):
+        raise SetupError(f"the url is {_what(str(address[0]))}")
+    return socket.socket(family, kind, protocol)
+
+
+def _what(address: str) -> str:
+    return f"the link-local address {address}, which no call may reach: name another url"
+
+
+def _is_link_local(host: str) -> bool:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return any(each.is_link_local for each in _meant(address))
 
 
 def _meant(address: _Address) -> list[_Address]:

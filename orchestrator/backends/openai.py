@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
+from orchestrator.backends.addresses import connector
 from orchestrator.backends.chat import OverWire, Speakers, check_speaker, seconds, tokens
 from orchestrator.backends.status import error_of, error_without_reply
 from orchestrator.backends.wire import Answer, Wire
@@ -102,7 +103,7 @@ async def _gauges(address: str) -> dict[str, list[float]] | None:
     # Metrics are text and need no key: the wire brings JSON, and would send one.
     timeout, body = aiohttp.ClientTimeout(total=_METRICS_S), bytearray()
     async with (
-        aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+        aiohttp.ClientSession(connector=connector(), timeout=timeout, trust_env=False) as session,
         session.get(address, allow_redirects=False) as response,
     ):
         if response.status >= 500:
@@ -173,7 +174,7 @@ class OpenAIEndpoint:
             if gauges is not None:
                 return Pressure(running=round(sum(gauges["running"])), waiting=round(sum(gauges["waiting"])))
             self._has_metrics = False
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, OverflowError, IndexError):
+        except (SetupError, aiohttp.ClientError, OSError, TimeoutError, ValueError, OverflowError, IndexError):
             # Whether the server is down is for the calls themselves to find out.
             pass
         return None

@@ -15,8 +15,10 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
+from orchestrator.backends.addresses import connector
 from orchestrator.backends.streams import put_together
 from orchestrator.errors import SetupError, TransientError
+from orchestrator.redaction import STARS, spelled
 
 LONGEST_BODY = 16 * 1024 * 1024
 _CONNECT_S = 5.0
@@ -69,9 +71,7 @@ class Wire:
 
     async def _call(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
         if self._session is None:
-            # max_workers bounds the calls in flight; a second bound here would only hide waiting.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, trust_env=False)
+            self._session = aiohttp.ClientSession(connector=connector(), headers=self._headers, trust_env=False)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s / 2))
         address = self.url + path
         try:
@@ -95,7 +95,14 @@ class Wire:
 
     def _without_key(self, response: aiohttp.ClientResponse, body: bytes) -> bytes:
         """What a server says may repeat the key, and goes into messages and tables."""
-        return body.replace(self._key.encode(), b"***") if self._key else body
+        if not self._key:
+            return body
+        body = body.replace(self._key.encode(), STARS.encode())
+        if response.status == 200:
+            return body
+        # An error that repeats it may escape it, and is decoded before it is written down.
+        text = spelled(self._key).sub(STARS, body.decode("utf-8", "surrogateescape"))
+        return text.encode("utf-8", "surrogateescape")
 
 
 async def _bounded(response: aiohttp.ClientResponse, address: str) -> bytes:
