@@ -25,11 +25,13 @@ class Folders:
 
     home: Path
 
-    def find(self, *parts: str) -> Path | None:
-        """The first existing path `parts`, or None."""
+    def find(self, kind: str, *parts: str) -> Path | None:
+        """The first existing path `parts` in the folder `kind`, or None; one that leads out of it does not exist."""
         for root in (self.home, shipped()):
-            path = root.joinpath(*parts)
-            if path.exists():
+            folder = root / kind
+            path = folder.joinpath(*parts)
+            # The folder itself may be a link to a shared one; what is in it may not lead anywhere else.
+            if path.exists() and path.resolve().is_relative_to(folder.resolve()):
                 return path
         return None
 

@@ -15,7 +15,7 @@ from orchestrator.debate.lint import Mark, marks
 from orchestrator.domain import Flag, RunId, RunStatus
 from orchestrator.errors import ErrorClass, NotFoundError
 from orchestrator.measures import Prediction
-from orchestrator.records.cells import Column
+from orchestrator.records.cells import OWN_RECORD, Column
 from orchestrator.records.write import write_rows
 from orchestrator.scheduler.liveness import dead
 from orchestrator.store.doubts import ConstantJudge, Doubts
@@ -55,7 +55,7 @@ EXPORT = (
     Column(name="turns", kind="integer"),
     Column(name="finished_at", kind="time"),
 )
-RECORD = Column(name="record", kind="json")
+RECORD = Column(name=OWN_RECORD, kind="json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

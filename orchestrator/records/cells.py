@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.errors import OrchestrateError
+from orchestrator.unseen import escaped, restored, reversible
 
 Kind = Literal["text", "integer", "number", "json", "time"]
 
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+# How an export of ours begins. Its cells are read back as they were; those of other files are taken as they stand.
+OWN_COLUMNS = ["key", "source", "revision", "debate", "digest"]
+OWN_RECORD = "record"  # its column of whole records, which is JSON
+
 # What a spreadsheet passes over before it looks for a formula.
 _LEADING = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*")
 
@@ -59,13 +63,19 @@ def storable(text: str) -> str:
 
 def harmless(text: str) -> str:
     """Return the text as a CSV cell: no spreadsheet takes it for a formula, and nothing in it is invisible."""
-    shown = _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    return f"'{shown}" if _is_formula(text) else shown
+    shown = reversible(text)
+    return f"'{shown}" if _is_formula(text.lstrip("'")) else shown
+
+
+def as_it_was(cell: str) -> str:
+    """Return the text that `harmless` made this cell from."""
+    text = restored(cell)
+    return text[1:] if text.startswith("'") and _is_formula(text.lstrip("'")) else text
 
 
 def visible(text: str) -> str:
     """Return JSON text with its invisible characters as JSON escapes: the same value."""
-    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return escaped(text)
 
 
 def _is_formula(text: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.errors import IntakeError
 from orchestrator.limits import Limits
+from orchestrator.records.cells import OWN_COLUMNS, OWN_RECORD, as_it_was
 from orchestrator.records.lines import Line, Meter, open_text, read_lines
 from orchestrator.records.record import Bad, Flaw, Good, RecordSpec, admit, bad, missing, too_long, wrong_byte
 
@@ -135,7 +136,9 @@ def _record(names: list[str], cells: list[str], feed: _Feed, spec: RecordSpec, l
     if flaw:
         return bad(line, flaw, feed.raw())
     needed = {spec.key, *spec.required}
-    pairs = zip(names, cells, strict=True)
+    pairs = [*zip(names, cells, strict=True)]
+    if names[: len(OWN_COLUMNS)] == OWN_COLUMNS:
+        pairs = [(name, cell if name == OWN_RECORD else as_it_was(cell)) for name, cell in pairs]
     fields = {name: cell for name, cell in pairs if name in needed or cell.strip()}
     key = admit(fields, spec, limits)
     if isinstance(key, Flaw):

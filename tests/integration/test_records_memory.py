@@ -73,6 +73,21 @@ def test_line_of_50_mb_stays_small(tmp_path: Path, ending: str) -> None:
     assert size < 16 * _MIB
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_line_of_1_gib_stays_small(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"records.{ending}"
+    with path.open("wb") as stream:
+        stream.write(b'id,text\n1,"' if ending == "csv" else b'{"id": "1", "text": "')
+        # The middle is a hole: it takes no room on the disk, and reads as a thousand million characters.
+        stream.seek(1 << 30)
+        stream.write(b'"\n2,x\n' if ending == "csv" else b'"}\n{"id": "2", "text": "x"}\n')
+
+    count, size = peak(_READ, path)
+
+    assert count == 1
+    assert size < 64 * _MIB
+
+
 def test_check_of_100_mb_stays_small(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     with path.open("w") as stream:

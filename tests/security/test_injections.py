@@ -1,6 +1,7 @@
 """An obedient judge obeys none of the injections as prompts are shipped, and most of them without the defences."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_most_are_obeyed_without_the_defences(outcomes: list[Outcome]) -> None:
 
 def test_fence_alone_contains_too_little(outcomes: list[Outcome]) -> None:
     assert sum(each.fenced for each in outcomes) > len(outcomes) / 4
+
+
+def test_page_says_these_rates(outcomes: list[Outcome]) -> None:
+    page = (Path(__file__).parents[2] / "docs/explanation/security.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    rates = [sum(getattr(each, name) for each in outcomes) / len(outcomes) for name in ("bare", "fenced", "shipped")]
+
+    at = rows.index([f"{len(outcomes)} injections", "obeyed"])
+
+    assert [row[1] for row in rows[at + 2 : at + 5]] == [f"{rate:.0%}".replace("%", " %") for rate in rates]
 
 
 def test_injections_are_of_many_kinds() -> None:

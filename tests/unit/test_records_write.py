@@ -105,7 +105,19 @@ def test_no_rows_make_valid_file(tmp_path: Path, ending: str) -> None:
     "text",
     [
         *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\tx", "\rx", " =1", "\n\u00a0=1"),
-        *("\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "\ufe631", "\u22121", "\ufeff=1", "\u200b =1", "\x00=1"),
+        *(
+            "\uff1d1",
+            "\uff0b1",
+            "\uff0d1",
+            "\uff201",
+            "\ufe631",
+            "\u22121",
+            "\ufeff=1",
+            "\u200b =1",
+            "\x00=1",
+            "'=1",
+            "''-1",
+        ),
     ],
 )
 def test_formula_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
@@ -115,7 +127,7 @@ def test_formula_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
     assert cell.endswith(text[-1])
 
 
-@pytest.mark.parametrize("text", ["a=1", "'=1", "", "1-1", "(x)", "é", " x", "\nx"])
+@pytest.mark.parametrize("text", ["a=1", "'a", "", "1-1", "(x)", "é", " x", "\nx"])
 def test_plain_text_stays_as_is(tmp_path: Path, text: str) -> None:
     assert csv_cells(tmp_path, text, Column(name="text")) == text
 
