@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 
@@ -55,15 +56,16 @@ SCENARIOS: dict[str, tuple[Sin, bool]] = {
 }
 
 
-@pytest.fixture(params=["variable", "file"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A folder with one record, and a key in a variable or in a file."""
+SOURCES = (f'api_key_env = "{VARIABLE}"', 'api_key_file = "planted.key"')
+
+
+def place_with_key(tmp_path: Path, source: str, url: str) -> Place:
+    """A folder with one record, and a key from one of the sources."""
     place = Place(tmp_path)
     place.cards(dict.fromkeys(("advocate", "critic", "judge"), "tiny"))
     (tmp_path / "records.jsonl").write_text(SAMPLE.read_text(encoding="utf-8").splitlines()[0] + "\n")
     (tmp_path / "planted.key").write_text(KEY + "\n")
-    source = f'api_key_env = "{VARIABLE}"' if request.param == "variable" else 'api_key_file = "planted.key"'
-    place.settings(f'max_attempts = 1\n[endpoints.desk]\nbackend = "vllm"\nurl = "{{url}}/v1"\n{source}\n')
+    place.settings(f'max_attempts = 1\n[endpoints.desk]\nbackend = "vllm"\nurl = "{url}/v1"\n{source}\n')
     return place
 
 
@@ -79,12 +81,11 @@ def hits(place: Place, *outputs: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_key_shows_nowhere_when_a_server_fails(place: Place, scenario: str) -> None:
+@pytest.mark.parametrize(("scenario", "source"), zip(SCENARIOS, itertools.cycle(SOURCES)))
+async def test_key_shows_nowhere_when_a_server_fails(tmp_path: Path, scenario: str, source: str) -> None:
     sin, is_attempt = SCENARIOS[scenario]
-    toml = place.home / "orchestrate.toml"
     async with HostileServer(sin) as server:
-        toml.write_text(toml.read_text().replace("{url}", server.url))
+        place = place_with_key(tmp_path, source, server.url)
         said = [
             await asyncio.to_thread(_said, place, *words)
             for words in (
