@@ -81,7 +81,7 @@ def hits(place: Place, *outputs: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("scenario", "source"), zip(SCENARIOS, itertools.cycle(SOURCES)))
+@pytest.mark.parametrize(("scenario", "source"), [*zip(SCENARIOS, itertools.cycle(SOURCES))])
 async def test_key_shows_nowhere_when_a_server_fails(tmp_path: Path, scenario: str, source: str) -> None:
     sin, is_attempt = SCENARIOS[scenario]
     async with HostileServer(sin) as server:
