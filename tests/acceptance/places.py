@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -56,6 +57,17 @@ class Place:
         """Rows of the database, by a reader of its own."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
             return connection.execute(question).fetchall()
+
+    def until(self, question: str) -> None:
+        """Wait until the database answers a question with something other than nothing and nought."""
+        ends = time.monotonic() + 60
+        while not self.rows(question)[0][0]:
+            assert time.monotonic() < ends, question
+            time.sleep(0.05)
+
+    def until_spoken(self, turns: int) -> None:
+        """Wait until so many turns are on disk: a run that has said nothing yet shows nothing of what befalls it."""
+        self.until(f"SELECT count(*) >= {turns} FROM turns")
 
     def dump(self) -> str:
         """The whole database as SQL."""

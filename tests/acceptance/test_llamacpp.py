@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,6 +35,27 @@ def test_two_real_servers_end_every_task(place: Place, tiny_models: dict[str, Pa
     assert (end["status"], end["left"]) == ("done", 0)
     assert end["done"] + end["failed"] == 42
     ends_are_known(place)
+
+
+@pytest.mark.slow
+def test_killed_server_is_waited_for(place: Place, tiny_models: dict[str, Path]) -> None:
+    with LlamaCppServer(tiny_models["tiny-llama"], slots=4, context=8192) as server:
+        place.cards(dict.fromkeys(CAST, "tiny-llama"), reply_limit=300, context=8192)
+        place.one_label()
+        place.settings(f'max_workers = 4\n[endpoints.desk]\nbackend = "vllm"\nurl = "{server.url}"\n')
+        place.run("submit", SAMPLE, "--debate", "posting")
+        running = place.start("process-pending", "--max-tasks", "16", "--json")
+        place.until_spoken(8)
+        server.kill()
+        place.until("SELECT max(reason) <> '' FROM runs")
+    with LlamaCppServer(tiny_models["tiny-llama"], slots=4, context=8192, port=urlsplit(server.url).port or 0):
+        out, _ = running.communicate(timeout=240)
+
+    end = json.loads(out)
+    assert (end["status"], end["done"] + end["failed"]) == ("done", 16)
+    # What fell to the outage cost no attempt: whatever failed did so for what the model said.
+    ends_are_known(place)
+    place.run("db", "verify")
 
 
 @pytest.mark.slow

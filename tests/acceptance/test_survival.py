@@ -22,6 +22,7 @@ MODELS = ("qwen2.5:7b", "gemma2:9b")
 WORKERS = 4
 TASKS = 200
 KILLS = 12
+LEASED = "SELECT count(*) FROM tasks WHERE status = 'leased'"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_kills_lose_and_double_nothing(slow: Place, calls: Path) -> None:
 
     for _ in range(KILLS):
         running = slow.start("process-pending")
-        until_spoken(slow, turns[-1] + 1)
+        slow.until_spoken(turns[-1] + 1)
         with pytest.raises(subprocess.TimeoutExpired):
             running.wait(timeout=chance.uniform(0.0, 0.8))
         running.kill()
@@ -66,22 +67,6 @@ def test_kills_lose_and_double_nothing(slow: Place, calls: Path) -> None:
     assert len(spoken(calls)) == 3 * TASKS
     assert max(repeated) <= WORKERS
     assert sum(spoken(calls).values()) == 3 * TASKS + sum(repeated)
-
-
-def until_spoken(place: Place, turns: int) -> None:
-    """Wait until so many turns are on disk: a run killed before it says anything tells nothing of kills in between."""
-    ends = time.monotonic() + 60
-    while place.rows("SELECT count(*) FROM turns")[0][0] < turns:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
-def until_leased(place: Place) -> None:
-    """Wait until a run holds tasks."""
-    ends = time.monotonic() + 60
-    while not place.rows("SELECT count(*) FROM tasks WHERE status = 'leased'")[0][0]:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
 
 
 def repeats(calls: Path, kills: list[float], turns: list[int]) -> list[int]:
@@ -109,7 +94,7 @@ def test_two_runs_share_the_work(place: Place, calls: Path) -> None:
 
 def test_interrupt_finishes_turns_in_flight(slow: Place, calls: Path) -> None:
     running = slow.start("process-pending")
-    until_spoken(slow, 1)
+    slow.until_spoken(1)
 
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate(timeout=20)
@@ -126,7 +111,7 @@ def test_second_interrupt_stops_now(place: Place, calls: Path) -> None:
     with ollama(calls, MODELS, slots=WORKERS, latency=20, num_ctx=8192) as url:
         prepared(place, url, 8)
         running = place.start("process-pending")
-        until_leased(place)
+        place.until(LEASED)
 
         running.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -181,7 +166,7 @@ def test_frozen_run_is_overtaken_and_refused(place: Place, calls: Path) -> None:
     with ollama(calls, MODELS, slots=8, latency=0.1, num_ctx=8192) as url:
         prepared(place, url, 40)
         frozen = place.start("process-pending", "--json", ORCHESTRATE_LEASE_S="1")
-        until_spoken(place, 1)
+        place.until_spoken(1)
         freeze(frozen, place)
 
         place.run("process-pending", ORCHESTRATE_LEASE_S="1")
@@ -199,7 +184,7 @@ def test_dry_run_keeps_off_a_run(place: Place, calls: Path) -> None:
     with ollama(calls, MODELS, slots=WORKERS, latency=0.3, num_ctx=8192) as url:
         prepared(place, url, 12)
         running = place.start("process-pending")
-        until_leased(place)
+        place.until(LEASED)
 
         refused = place.run("process-pending", "--dry-run", code=1)
         running.communicate(timeout=60)

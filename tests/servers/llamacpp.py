@@ -20,12 +20,12 @@ END_S = 10.0
 
 
 class LlamaCppServer:
-    """One server, entered with `with`; `context` is in tokens, for each of its slots."""
+    """One server, entered with `with`; `context` is in tokens, for each of its slots, port 0 is any free one."""
 
-    def __init__(self, path: Path, slots: int = 1, context: int = 4096) -> None:
+    def __init__(self, path: Path, slots: int = 1, context: int = 4096, port: int = 0) -> None:
         """Nothing runs before the server is entered."""
         self.url = ""
-        options = {"--model": path, "--slots": slots, "--context": context, "--lifetime": LIFETIME_S}
+        options = {"--model": path, "--slots": slots, "--context": context, "--port": port, "--lifetime": LIFETIME_S}
         self._command = [sys.executable, "-m", __name__, *(str(part) for pair in options.items() for part in pair)]
         self._process: subprocess.Popen[str] | None = None
 
@@ -55,15 +55,15 @@ class LlamaCppServer:
             self._process.communicate(timeout=END_S)
 
 
-def start(path: Path, slots: int, context: int) -> xllamacpp.Server:
-    """A server on a free port, ready to answer; it ends with the last reference to it."""
+def start(path: Path, slots: int, context: int, port: int) -> xllamacpp.Server:
+    """A server that is ready to answer; it ends with the last reference to it."""
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.model_alias = {path.stem}
     params.n_ctx = context * slots
     params.n_parallel = slots
     params.hostnames = ["127.0.0.1"]
-    params.port = 0
+    params.port = port
     # Two threads on two busy cores are ten times slower than one.
     params.cpuparams.n_threads = 1
     params.verbosity = 0
@@ -79,13 +79,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="a GGUF file")
     parser.add_argument("--slots", type=int, default=1, help="requests answered at once")
     parser.add_argument("--context", type=int, default=4096, help="tokens of each slot")
+    parser.add_argument("--port", type=int, default=0, help="0: any that is free")
     parser.add_argument("--lifetime", type=int, default=600, help="seconds after which it ends by itself")
     wanted = parser.parse_args()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # The system ends it, even if loading hangs: a test run that was killed leaves no server behind for long.
     signal.alarm(wanted.lifetime)
-    server = start(wanted.model, wanted.slots, wanted.context)
+    server = start(wanted.model, wanted.slots, wanted.context, wanted.port)
     print(f"{server.listening_address}/v1", flush=True)
     stop.wait()
 
