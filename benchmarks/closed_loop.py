@@ -206,10 +206,13 @@ class ClosedLoop:
     def _most(self) -> int:
         return self._limit.limit if isinstance(self._limit, Window) else self._limit
 
+    def _seats(self) -> int:
+        return self._limit.seats if isinstance(self._limit, Window) else self._limit
+
     def _fill(self) -> None:
         if not self.outcome.path or self.outcome.path[-1][1] != self._most():
             self.outcome.path.append((self.sim.now, self._most()))
-        while self._jobs and self._in_flight < self._most():
+        while self._jobs and self._in_flight < self._seats():
             self._in_flight += 1
             self._turn(self._jobs.popleft())
 
@@ -238,7 +241,7 @@ class ClosedLoop:
 
     def _failed(self, job: Job, failure: str) -> None:
         if failure == OUT_OF_MEMORY and isinstance(self._limit, Window):
-            self._limit.refused(now=self.sim.now)
+            self._limit.refused(beside=self._in_flight - 1, now=self.sim.now)
         job.last = None
         self._in_flight -= 1
         self._jobs.append(job)

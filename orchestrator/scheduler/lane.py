@@ -18,7 +18,7 @@ from orchestrator.scheduler.loads import Loads
 from orchestrator.scheduler.meter import Meter
 from orchestrator.scheduler.outages import Outages
 from orchestrator.scheduler.taking import Taking
-from orchestrator.scheduler.visits import hold_visit
+from orchestrator.scheduler.visits import Setback, hold_visit
 
 _POLL_S = 0.5
 _LISTEN_S = 1.0
@@ -177,12 +177,16 @@ class Lane:
     async def _visit(self, claim: Claim) -> None:
         try:
             ending, setback = await hold_visit(self._run, claim, self._floors[claim.digest], self._floors.breaker)
+            # Before its seat is free, here too: after a refusal or in an outage nobody is to take it.
+            self._heed(claim, ending, setback)
         except StoreError as error:
             # Before its seat is free: whoever took it would make a call whose turn cannot be stored either.
             self._run.stop(Halt.NOW, error)
             raise
         finally:
             self._floors.over(claim)
+
+    def _heed(self, claim: Claim, ending: Ending, setback: Setback | None) -> None:
         if ending is Ending.YIELDED:
             # Only another endpoint can have the model that comes next: here it would not have been left.
             self._run.announce(but=self._endpoint.name)
@@ -190,7 +194,7 @@ class Lane:
             self._look_again = True
             if setback.decision.delay_s is not None:
                 self._taking.give_back(claim)
-            self._outages.heed(setback, claim.step.model)
+            self._outages.heed(setback, claim.step.model, self.meter.beside(claim.task_id))
         elif ending is not Ending.UNSPOKEN:
             self._outages.went_well()
 
@@ -206,7 +210,7 @@ class Lane:
 
     def _count(self) -> None:
         tally, name, limit = self._run.tally, self._endpoint.name, self._floors.window.limit
-        tally.in_flight[name], tally.limits[name] = min(len(self._visits), limit), limit
+        tally.in_flight[name], tally.limits[name] = min(len(self._visits), self._floors.window.seats), limit
 
     async def _wait_for_endpoint(self, lanes: Sequence[Lane]) -> bool:
         """Ask the endpoint until it answers, and less often with every outage since its last turn.

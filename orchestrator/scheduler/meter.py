@@ -45,6 +45,10 @@ class Meter:
         """Turns sent and not answered yet."""
         return len(self._speaking)
 
+    def beside(self, task_id: TaskId) -> int:
+        """Turns in flight beside this task's."""
+        return len(self._speaking) - (task_id in self._speaking)
+
     def mark(self) -> tuple[float, float]:
         """The time now, and the charge of a turn that was in flight all the time; only differences mean anything."""
         self._pass()

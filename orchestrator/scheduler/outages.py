@@ -26,18 +26,20 @@ class Outages:
         self._count = 0  # since the last turn that went well
         self._said = ""
 
-    def heed(self, setback: Setback, model: str) -> None:
-        """A turn of a model failed: do what was decided about the endpoint."""
+    def heed(self, setback: Setback, model: str, beside: int) -> None:
+        """A turn of a model failed, with so many in flight beside it: do what was decided about the endpoint."""
         decision, error = setback.decision, setback.error
         alone = self._floors.window.limit == 1
         if decision.crowded:
-            self._send_fewer(error)
+            self._send_fewer(error, beside)
         if decision.pause_s is not None:
             self.begin(str(error), decision.pause_s)
         elif decision.crowded and alone:
             if self._fallback is not None and isinstance(error, CapacityError) and error.memory:
                 self._fallback.short = model
             self.begin(f"no room for a single turn: {error}")
+        elif decision.crowded and not beside:
+            self.begin(f"all turns were refused: {error}")
 
     def mind(self, error: EndpointError) -> None:
         """Looking at the endpoint, or loading, failed. Raises the error if waiting cannot help."""
@@ -85,10 +87,10 @@ class Outages:
         self._run.tally.paused.pop(self._name, None)
         await self._say()
 
-    def _send_fewer(self, error: EndpointError) -> None:
+    def _send_fewer(self, error: EndpointError, beside: int) -> None:
         window = self._floors.window
         before = window.limit
-        window.refused(now=self._run.clock.monotonic())
+        window.refused(beside=beside, now=self._run.clock.monotonic())
         if window.limit < before:
             self._run.tally.squeezed[self._name] += 1
             self._run.tally.note(f"{self._name}: no room, so {window.limit} in flight instead of {before}: {error}")

@@ -7,7 +7,8 @@ turn: a cliff (scheduling.md). Where it lies depends on a cache size that nobody
    waiting must get more done for it; one that tells nothing at all is raised step by step.
 2. **Fall** when turns wait in the server (to what it serves at once), when the share kept of what could be cached
    falls (by a tenth; by three tenths out of the rise, which overshoots), or when a call is refused (by half).
-   Then listen to no turn begun before those too many have ended: it tells of another limit.
+   Then listen to no turn begun before those too many have ended: it tells of another limit. After a refusal, which
+   may come at once and again and again, send no more than are in flight already, for as long as a turn takes.
 3. **Climb** back by 4 % a round to somewhat below where it went wrong. A round is as many turns as are in flight.
 4. **Hold**, and nudge upward by 2 % after a number of rounds that doubles whenever it goes wrong.
 
@@ -55,6 +56,7 @@ class Window:
         self._waited = False  # at the last poll
         self._turn_s = 0.0  # how long turns take
         self._cut_at = -math.inf
+        self._held_to = math.inf  # turns that were in flight beside one refused: for those there is room
         self._kept = Kept()
         self._queue = Queue()
         self._flow = Flow()
@@ -64,9 +66,16 @@ class Window:
         """Turns that may be in flight now."""
         return max(1, int(self._limit + 1e-9))
 
+    @property
+    def seats(self) -> int:
+        """Turns that may be in flight at this moment: no more than the limit, and fewer just after a refusal."""
+        return int(min(self.limit, self._held_to))
+
     def heard(self, turn: Heard, *, in_flight: int, now: float) -> None:
         """A turn ended well; `in_flight` counts it too."""
         self._turn_s += (turn.total_s - self._turn_s) / (16 if self._turn_s else 1)
+        if self._settled(now):
+            self._held_to = math.inf
         if self._stale(turn, in_flight, now):
             return
         self._kept.add(turn)
@@ -95,11 +104,15 @@ class Window:
         self._fall(level, rest=level, why="requests waited", now=now)
         self._minds_loss = True
 
-    def refused(self, *, now: float) -> None:
-        """A call failed for want of memory, or was answered 503. Several at one time count once."""
-        if now - self._cut_at >= max(1.0, self._turn_s):
+    def refused(self, *, beside: int, now: float) -> None:
+        """A call found no memory, or was answered 503, with so many in flight beside it. Several at once count once."""
+        if self._settled(now):
             self._overshoots = False
             self._fall(self._limit * REFUSED, rest=self._limit * FELL, why="a call refused", now=now)
+        self._held_to = beside or math.inf
+
+    def _settled(self, now: float) -> bool:
+        return now - self._cut_at >= max(1.0, self._turn_s)
 
     def _stale(self, turn: Heard, in_flight: int, now: float) -> bool:
         """Whether a turn tells of another limit: of more in flight, or of what those had pushed out."""

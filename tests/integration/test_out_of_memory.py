@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from benchmarks.model_server import ModelServer
 from orchestrator.app.workplace import Workplace
 from orchestrator.cli.failing import of_run
+from orchestrator.errors import ErrorClass
 from orchestrator.scheduler.run import RunEnd
 from tests.integration.places import run_here, workplace
 from tests.servers.ollama import OllamaStandIn
@@ -47,8 +49,8 @@ def refusing(refuses: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, A
     return reply
 
 
-def nobody_was_charged(place: Workplace, end: RunEnd) -> None:
-    assert (end.tally.done, end.tally.failed) == (RECORDS, 0)
+def nobody_was_charged(place: Workplace, end: RunEnd, records: int = RECORDS) -> None:
+    assert (end.tally.done, end.tally.failed) == (records, 0)
     assert set(end.tally.failures) == {"capacity"}
     assert rows(place, "SELECT max(attempt) FROM turns") == [(1,)]
 
@@ -79,12 +81,30 @@ async def test_ollama_without_memory_gets_fewer(tmp_path: Path) -> None:
 async def test_vllm_without_memory_gets_fewer(tmp_path: Path) -> None:
     async with ModelServer("h100", changes=["oom_streams=2"], scale=0.02) as server:
         url = f"{server.url}/v1"
-        place = workplace(tmp_path, cast("llama3.1:8b"), settings(url, 8, "vllm"), records=RECORDS)
+        place = workplace(tmp_path, cast("llama3.1:8b"), settings(url, 8, "vllm"), records=40)
+        end = await run_here(place)
+
+    nobody_was_charged(place, end, 40)
+    # Six are refused, and two when four are tried: the seats of those refused stay empty for a while.
+    assert end.tally.failures[ErrorClass.CAPACITY] <= 8 + 4
+    assert any("4 in flight instead of 8" in note for note in end.tally.notes)
+    assert end.tally.examples.keys() == {"capacity"}
+
+
+async def test_server_that_refuses_all_is_paused(tmp_path: Path) -> None:
+    began: list[float] = []
+
+    def is_full(_body: dict[str, Any]) -> bool:
+        began.append(time.monotonic())
+        return began[-1] - began[0] < 1.0
+
+    reply = refusing(is_full)
+    async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
+        place = workplace(tmp_path, cast(), settings(server.url, 8), records=RECORDS)
         end = await run_here(place)
 
     nobody_was_charged(place, end)
-    assert any("4 in flight instead of 8" in note for note in end.tally.notes)
-    assert end.tally.examples.keys() == {"capacity"}
+    assert end.tally.failures[ErrorClass.CAPACITY] == 8
 
 
 async def test_card_falls_back_to_smaller_context(tmp_path: Path) -> None:

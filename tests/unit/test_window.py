@@ -180,7 +180,7 @@ def test_no_queueing_raises_the_limit() -> None:
 def test_refused_call_halves_the_limit() -> None:
     window = Window(first=40, most=64)
 
-    window.refused(now=1.0)
+    window.refused(beside=10, now=1.0)
 
     assert (window.limit, window.why) == (20, "a call refused at 40")
 
@@ -189,16 +189,38 @@ def test_calls_refused_together_count_once() -> None:
     window = Window(first=40, most=64)
 
     for tenth in range(10):
-        window.refused(now=1.0 + tenth / 11)
+        window.refused(beside=10, now=1.0 + tenth / 11)
 
     assert window.limit == 20
+
+
+def test_after_a_refusal_no_more_than_what_runs() -> None:
+    window = Window(first=40, most=64)
+    window.heard(turn(total_s=3.0), in_flight=8, now=0.0)
+
+    window.refused(beside=7, now=4.0)
+    at_once = window.seats
+    window.heard(turn(total_s=3.0), in_flight=7, now=6.0)
+    still = window.seats
+    window.heard(turn(total_s=3.0), in_flight=7, now=7.5)
+
+    assert (at_once, still, window.seats) == (7, 7, 20)
+
+
+def test_refusal_of_all_holds_nobody_back() -> None:
+    window = Window(first=40, most=64)
+
+    for beside in (2, 1, 0):
+        window.refused(beside=beside, now=4.0)
+
+    assert window.seats == 20
 
 
 def test_refusals_never_end_at_nothing() -> None:
     window = Window(first=40, most=64)
 
     for second in range(100):
-        window.refused(now=2.0 * second)
+        window.refused(beside=10, now=2.0 * second)
 
     assert window.limit == 1
 
@@ -207,7 +229,7 @@ def test_refusals_never_end_at_nothing() -> None:
 def test_recovery_after_a_refusal_is_slow(slots: int | None) -> None:
     talk = Talk(Window(first=40, most=40, slots=slots))
     talk.polled(40, 0)
-    talk.window.refused(now=talk.now)
+    talk.window.refused(beside=10, now=talk.now)
 
     one_round, ten_rounds = talk.hear([turn()] * 40), talk.hear([turn()] * 360)
 
@@ -249,6 +271,6 @@ def test_nudge_that_fails_is_repeated_later() -> None:
 
 def test_nudges_grow_bold_when_all_is_new() -> None:
     talk = settled(100)
-    talk.window.refused(now=talk.now + 100)
+    talk.window.refused(beside=10, now=talk.now + 100)
 
     assert talk.hear([turn()] * 100 * 400) == 512
