@@ -252,7 +252,8 @@ class TaskStore(Protocol):
     def rescue(self, now: datetime, max_attempts: int, dead: Iterable[RunId] = ()) -> int:
         """Put back tasks whose lease has run out or whose run is dead, with an attempt of class lost.
 
-        A task that has used `max_attempts` becomes failed instead. Dead runs become lost. How many tasks moved.
+        A task that has used `max_attempts` becomes failed instead, if it was claimed alone: what died beside others
+        may have died of one of them. Dead runs become lost. How many tasks moved.
         """
         ...
 

@@ -11,7 +11,7 @@ from orchestrator.errors import ErrorClass
 from orchestrator.measures import LoadRate, TurnRate
 from orchestrator.store.codec import storable
 from orchestrator.store.memory_state import EndpointRow, State, TaskRow, step_of
-from orchestrator.store.outcomes import DEAD, LOST
+from orchestrator.store.outcomes import ALONE_AFTER, DEAD, LOST
 from orchestrator.store.reading_rows import MeasuredLoads, MeasuredTurns
 
 _NEVER_SEEN = EndpointRow(loaded=(), version=0, run_id=None, swap_until=None)
@@ -44,10 +44,15 @@ def rescue(state: State, now: datetime, max_attempts: int, dead: Iterable[RunId]
     for row in lost:
         _keep_lost(state, row, now)
         moved = replace(give_back(row, now), error_class=ErrorClass.LOST)
-        state.put_task(replace(moved, status=TaskStatus.FAILED) if row.attempts >= max_attempts else moved)
+        to_blame = row.attempts >= max_attempts and _was_alone(row)
+        state.put_task(replace(moved, status=TaskStatus.FAILED) if to_blame else moved)
     for run_id in gone:
         _close(state, run_id, RunStatus.LOST, DEAD)
     return len(lost)
+
+
+def _was_alone(row: TaskRow) -> bool:
+    return row.attempts > ALONE_AFTER and row.error_class is ErrorClass.LOST
 
 
 def _ran_out(row: TaskRow, now: datetime) -> bool:

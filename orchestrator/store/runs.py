@@ -13,7 +13,7 @@ from orchestrator.ports import RunStart
 from orchestrator.store import claims
 from orchestrator.store.codec import json_text, storable, time_text
 from orchestrator.store.engine import Statement, Writer, constant, listed
-from orchestrator.store.outcomes import DEAD, LOST
+from orchestrator.store.outcomes import ALONE_AFTER, DEAD, LOST
 from orchestrator.store.run_tables import endpoints, runs
 from orchestrator.store.tables import attempts, tasks
 
@@ -21,6 +21,8 @@ _LOST_TASKS = (
     tasks.c.status == constant(TaskStatus.LEASED),
     or_(tasks.c.leased_until <= bindparam("at"), tasks.c.run_id.in_(listed("dead"))),
 )
+# What died in company may have died of another: only a task that was claimed alone is to blame for its worker's death.
+_WAS_ALONE = (tasks.c.attempts > constant(ALONE_AFTER), tasks.c.error_class == constant(ErrorClass.LOST))
 _BEGIN = Statement(runs.insert(), ["host", "pid", "lock", "max_workers", "status", "reason", "started_at"])
 _END = Statement(
     update(runs)
@@ -58,7 +60,7 @@ _KEEP_LOST = Statement(
 )
 _GIVE_UP_LOST = Statement(
     update(tasks)
-    .where(*_LOST_TASKS, tasks.c.attempts >= bindparam("most"))
+    .where(*_LOST_TASKS, *_WAS_ALONE, tasks.c.attempts >= bindparam("most"))
     .values(
         status=constant(TaskStatus.FAILED),
         error_class=constant(ErrorClass.LOST),

@@ -19,8 +19,9 @@ fails](../howto/failures.md)."""
 _COLUMNS = ["class", "meaning", "raised as", "what is done", "counts"]
 _BY_HAND = """\
 Two of the classes come from no model server. `lost` is written when a run is found dead or a lease has run out: the
-task is claimable again at once, and fails only after `max_attempts`, so a record that kills its worker ends as
-`failed`. `cancelled` marks tasks that `orchestrate cancel` took out of the queue."""
+task is claimable again at once. It fails only after `max_attempts`, and only if its worker died with nothing else in
+flight: so a record that kills its worker ends as `failed`, and those beside it do not. `cancelled` marks tasks that
+`orchestrate cancel` took out of the queue."""
 _TREE = """\
 Every error that the program raises on purpose stands in one tree. One that reaches the user is said in one line with
 what to do next, and the command exits with 1."""

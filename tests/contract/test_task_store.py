@@ -256,13 +256,37 @@ def test_rescue_keeps_a_lost_attempt(store: Store) -> None:
 def test_poison_job_fails_after_its_attempts(store: Store) -> None:
     store.submit(submission(), drafts("poison", "good"), at(0))
     seen = []
-    for attempt in range(3):
+    for attempt in range(5):
         run_id = begin(store)
         seen.append(claim_one(store, run_id).key)
-        store.rescue(at(attempt), 2, dead=[run_id])
+        store.rescue(at(attempt), 3, dead=[run_id])
 
-    assert seen == ["poison", "poison", "good"]
+    assert seen == ["poison", "poison", "good", "good", "poison"]
     assert statuses(store) == ["failed", "pending"]
+
+
+def test_death_beside_others_fails_nobody(store: Store) -> None:
+    store.submit(submission(), drafts("a", "b"), at(0))
+
+    for _ in range(2):
+        run_id = begin(store)
+        assert len(store.claim(request(run_id, limit=2))) == 2
+        store.rescue(at(1), 1, dead=[run_id])
+
+    assert statuses(store) == ["pending", "pending"]
+
+
+def test_death_beside_others_is_no_last_attempt(store: Store) -> None:
+    store.submit(submission(), drafts("a", "b"), at(0))
+    run_id = begin(store)
+    for _ in range(2):
+        store.fail(failed(claim_one(store, run_id), retry_at=at(0)), at(0))
+    assert len(store.claim(request(run_id, limit=2))) == 2
+
+    store.rescue(at(1), 3, dead=[run_id])
+
+    assert [task.attempts for task in store.tasks()] == [3, 1]
+    assert statuses(store) == ["pending", "pending"]
 
 
 def test_dead_run_is_lost_with_its_tasks_back(store: Store) -> None:
