@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import signal
 import struct
 import time
@@ -23,10 +24,13 @@ from sqlalchemy import Engine, event
 
 from orchestrator.app.clock import SystemClock
 from orchestrator.backends.ollama import OllamaEndpoint
+from orchestrator.ports import Reply, Request
 from orchestrator.scheduler import commits, visits
 from orchestrator.store import engine
 
 SKEW = struct.Struct("=dd")  # seconds to add to the time, and how many seconds pass in one
+_ADDRESSES = 4 * 2**30  # bytes that a process may have which is to run out of memory
+_TOO_MUCH = 8 * 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,9 @@ class Injection:
         acknowledged: file to which every acknowledged turn is appended: monotonic time, task, role, round and token.
         skew: file that says how wrong the clock is, as SKEW packs it; may change at any time.
         busy_s: seconds to wait for a lock, in place of the program's own.
+        longest: bytes that no file may grow beyond, as if the disk were full; 0: any.
+        poison: key of a record that ends the process as soon as a call for it has been answered.
+        hungry: it eats the memory instead.
     """
 
     points: str = ""
@@ -48,6 +55,9 @@ class Injection:
     acknowledged: str = ""
     skew: str = ""
     busy_s: float = 0.0
+    longest: int = 0
+    poison: str = ""
+    hungry: bool = False
 
 
 def install(wanted: Injection) -> None:
@@ -60,6 +70,10 @@ def install(wanted: Injection) -> None:
         _skew(wanted.skew)
     if wanted.busy_s:
         engine.BUSY_S = wanted.busy_s
+    if wanted.longest:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (wanted.longest, wanted.longest))
+    if wanted.poison:
+        _poison(wanted.poison, wanted.hungry)
 
 
 class Points:
@@ -161,6 +175,23 @@ def _skew(path: str) -> None:
         return now + timedelta(seconds=offset) + (now - began) * (rate - 1)
 
     SystemClock.now = _now  # type: ignore[method-assign]
+
+
+def _poison(key: str, hungry: bool) -> None:
+    speak = OllamaEndpoint.speak
+    if hungry:
+        resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
+
+    @wraps(speak)
+    async def _speak(self: OllamaEndpoint, request: Request) -> Reply:
+        reply = await speak(self, request)
+        if any(f"Title: {key} " in message.content for message in request.messages):
+            if not hungry:
+                os.kill(os.getpid(), signal.SIGKILL)
+            bytearray(_TOO_MUCH)
+        return reply
+
+    OllamaEndpoint.speak = _speak  # type: ignore[method-assign]
 
 
 def _append(path: str) -> int:

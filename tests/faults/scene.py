@@ -224,8 +224,10 @@ class Scene:
             noted.append((float(at), (keys[int(task)], role), (int(task), role, int(round_), int(token))))
         return noted
 
-    def account(self, faults: int | None = None, *, woken: bool = False) -> Account:
-        """Add up a database whose tasks should all be done by now; `faults`, unless each of them ended a run.
+    def account(self, faults: int | None = None, *, woken: bool = False, failed: int = 0) -> Account:
+        """Add up a database whose tasks should all be done by now, but for so many that had to fail.
+
+        `faults` says how many were put in, unless each of them ended a run.
 
         A run that was `woken` sends the calls that it had been about to send, and cannot know what was stored
         meanwhile: they count as repeated and not as doubled.
@@ -234,7 +236,7 @@ class Scene:
         found = self.verified()
         kept = set(self.rows("SELECT task_id, role, round, token FROM turns"))
         noted = self.acknowledgements()
-        lost = sum(row not in kept for _, _, row in noted) + self.unfinished()
+        lost = sum(row not in kept for _, _, row in noted) + abs(self.unfinished() - failed)
         well = found.ok and not lost
         return Account(
             points=points,

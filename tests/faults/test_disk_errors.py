@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ import pytest
 
 from orchestrator.app.workplace import open_workplace
 from orchestrator.errors import StoreError
-from tests.acceptance.places import Place
 from tests.faults import report
 from tests.faults.disk import Disk, Op, Platter
+from tests.faults.injection import Injection
 from tests.faults.nights import (
     DATABASE,
+    WORKERS,
     Heard,
     broken,
     place_on,
@@ -28,6 +28,7 @@ from tests.faults.nights import (
     written,
 )
 from tests.faults.report import LONG, many
+from tests.faults.scene import Stage
 
 RECORDS = 4
 POINTS = many(100, 1_000)
@@ -136,32 +137,21 @@ def test_failing_disk_loses_nothing_acknowledged(submitted: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("room", (16, 64, 256) if LONG else (64,))
-def test_full_disk_stops_and_goes_on(tmp_path: Path, room: int) -> None:
-    place = Place(tmp_path)
-    place.settings("max_workers = 4\n")
-    place.run("submit", place.records(40), "--debate", "posting")
-    longest = place.database.stat().st_size + room * 1024
+def test_full_disk_stops_and_goes_on(set_up: Callable[[float], Stage], room: int) -> None:
+    stage = set_up(0.02)
+    scene = stage.scene(stage.prepare(40, workers=WORKERS))
+    longest = scene.database.stat().st_size + room * 1024
 
-    said = limited(longest, lambda: place.run("process-pending", code=1))
-    before = turns(place.database)
-    place.run("process-pending")
+    run = scene.start(injected=Injection(acknowledged=str(scene.acknowledged), longest=longest))
+    assert run.wait() == 1
+    said = run.said()
+    scene.faulted()
+    scene.run()
 
-    after = turns(place.database)
+    found = scene.account()
+    report.line(f"F6 full at {room} KiB, then freed", *found.figures())
     assert "orchestrate.db could not be read or written" in said
     assert "check the disk and its space, run this again" in said
-    assert 0 < len(before) < len(after)
-    assert before.items() <= after.items()
-    assert place.rows("SELECT count(*) FROM verdicts") == [(40,)]
-    ((repeated,),) = place.rows("SELECT count(*) FROM attempts WHERE error_class = 'lost'")
-    lost = len(before.items() - after.items())
-    report.line(f"F6 full at {room} KiB, then freed", 1, 1, lost, 0, repeated, repeated)
-
-
-def limited(longest: int, act: Callable[[], str]) -> str:
-    """What a command says that may write no file longer than so many bytes; it inherits the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, hard))
-    try:
-        return act()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 0 < len(scene.faults[0].stored) < 3 * 40
+    assert (found.survived, found.lost, found.doubled) == (1, 0, 0)
+    assert max(found.repeated) <= WORKERS
