@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from typing import TypeVar
 
 _LONGEST_GIST = 300  # characters
 _VARIES = re.compile(r"0x[0-9a-f]+|\d+(?:[.,]\d+)*", re.I)
@@ -199,6 +200,15 @@ class SetupError(EndpointError):
 
 class UnreachableError(SetupError):
     """An endpoint did not answer when it was asked before the first record."""
+
+
+Incomplete = TypeVar("Incomplete", bound=EndpointError)
+
+
+def incomplete(error: Incomplete) -> Incomplete:
+    """The same error, counted under the check of completeness; its class stays that of what broke the reply off."""
+    error.guard = Guard.COMPLETENESS
+    return error
 
 
 def gist(text: str) -> str:

@@ -9,20 +9,23 @@ from datetime import datetime
 
 from orchestrator.app.looking import error_class
 from orchestrator.app.workplace import Workplace
-from orchestrator.errors import ErrorClass, gist
+from orchestrator.errors import ErrorClass, Guard, gist
 from orchestrator.scheduler.retry import ANSWERS
 from orchestrator.store.reading_rows import FailedRow, FailureCount, FailureText
 
-_MOST_TEXTS = 500  # kept apart in one debate and class; a server that says something new each time fills no memory
+_MOST_TEXTS = (
+    500  # kept apart in one debate, class and guard; a server that says something new each time fills no memory
+)
 _OTHERS = "others"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureGroup:
-    """Failed attempts of one debate and class whose texts differ in numbers only; the newest is the example."""
+    """Failed attempts of one debate, class and guard whose texts differ in numbers only; the newest is the example."""
 
     debate: str
     error_class: ErrorClass
+    guard: Guard | None  # the check that refused their replies, if one did
     attempts: int
     key: str
     text: str
@@ -70,10 +73,10 @@ def advice(kind: ErrorClass) -> Advice:
 
 def grouped(rows: Iterable[FailureText]) -> list[FailureGroup]:
     """Texts that differ in numbers only counted together, the most attempts first."""
-    groups: dict[tuple[str, ErrorClass, str], FailureGroup] = {}
-    sizes: Counter[tuple[str, ErrorClass]] = Counter()
+    groups: dict[tuple[str, ErrorClass, Guard | None, str], FailureGroup] = {}
+    sizes: Counter[tuple[str, ErrorClass, Guard | None]] = Counter()
     for row in rows:
-        place = row.debate, row.error_class
+        place = row.debate, row.error_class, row.guard
         key = (*place, gist(row.error))
         if key not in groups:
             sizes[place] += 1
@@ -88,6 +91,7 @@ def _joined(group: FailureGroup | None, row: FailureText) -> FailureGroup:
     return FailureGroup(
         debate=row.debate,
         error_class=row.error_class,
+        guard=row.guard,
         attempts=row.attempts + (group.attempts if group is not None else 0),
         key=row.key,
         text=row.error,

@@ -79,7 +79,9 @@ class FallbackEndpoint:
             self._ladder.too_long(model)
             # The record is not to blame: it fits what its card asks for, as soon as there is memory for that.
             problem = f"{error}; memory ran out for the card's {request.sampling.context} tokens, so it waits"
-            raise CapacityError(problem, reply=error.reply, crowded=False) from error
+            waits = CapacityError(problem, reply=error.reply, crowded=False)
+            waits.guard = error.guard
+            raise waits from error
         self._ladder.went_well(model)
         return reply if rung.model == model else replace(reply, model=rung.model)
 

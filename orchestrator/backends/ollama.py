@@ -20,7 +20,7 @@ from orchestrator.backends.chat import OverWire, Speakers, check_speaker, second
 from orchestrator.backends.status import error_of, error_without_reply
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
-from orchestrator.errors import OverflowingError, SetupError, TransientError
+from orchestrator.errors import OverflowingError, SetupError, TransientError, incomplete
 from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Reply, Request, Sampling
 
@@ -68,12 +68,11 @@ def _complete(answer: Answer, address: str) -> str:
         raise error_without_reply(answer, address)
     text = str(message.get("content") or "")
     if body.get("done") is not True:
-        raise TransientError(f"{address}: the reply is not complete (done is {body.get('done')!r})", reply=text)
+        problem = f"{address}: the reply is not complete (done is {body.get('done')!r})"
+        raise incomplete(TransientError(problem, reply=text))
     if body.get("done_reason") == "length":
-        count = body.get("eval_count")
-        raise OverflowingError(
-            f"the reply was cut at its limit after {count} tokens: raise reply_limit or context", reply=text
-        )
+        problem = f"the reply was cut at its limit after {body.get('eval_count')} tokens: raise reply_limit or context"
+        raise incomplete(OverflowingError(problem, reply=text))
     return text
 
 

@@ -15,7 +15,7 @@ from orchestrator.backends.chat import OverWire, Speakers, check_speaker, second
 from orchestrator.backends.status import error_of, error_without_reply
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
-from orchestrator.errors import OverflowingError, RefusalError, SetupError, TransientError
+from orchestrator.errors import OverflowingError, RefusalError, SetupError, TransientError, incomplete
 from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Reply, Request, Sampling
 
@@ -72,13 +72,13 @@ def _complete(answer: Answer, address: str) -> str:
         case "stop":
             return text
         case "length":
-            raise OverflowingError(
-                "the reply was cut at its limit: raise reply_limit, or the server's context", reply=text
-            )
+            problem = "the reply was cut at its limit: raise reply_limit, or the server's context"
+            raise incomplete(OverflowingError(problem, reply=text))
         case "content_filter":
             raise RefusalError("the server's filter stopped the reply", reply=text)
         case reason:
-            raise TransientError(f"{address}: the reply is not complete (finish_reason is {reason!r})", reply=text)
+            problem = f"{address}: the reply is not complete (finish_reason is {reason!r})"
+            raise incomplete(TransientError(problem, reply=text))
 
 
 def _usage(body: dict[str, Any]) -> Usage:

@@ -15,6 +15,7 @@ from orchestrator.errors import (
     OverflowingError,
     SetupError,
     TransientError,
+    incomplete,
 )
 
 # llama.cpp's slots may share one cache: requests that fit one by one did not fit together.
@@ -61,10 +62,10 @@ def error_of(answer: Answer, address: str) -> EndpointError:
 
 
 def error_without_reply(answer: Answer, address: str) -> EndpointError:
-    """The typed error for an answer of 200 that holds no reply; an error that it holds is read as that of a 500."""
+    """The typed error for an answer of 200 that holds no whole reply; an error in it is read as that of a 500."""
     text = f"{address} answered 200 without a reply: {error_text(answer)}"
     says_why = isinstance(answer.json, dict) and answer.json.get("error")
-    return _by_words(text, 500) if says_why else TransientError(text)
+    return incomplete(_by_words(text, 500) if says_why else TransientError(text))
 
 
 def _by_words(text: str, status: int) -> EndpointError:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from orchestrator.backends.addresses import connector
 from orchestrator.backends.streams import put_together
-from orchestrator.errors import SetupError, TransientError
+from orchestrator.errors import SetupError, TransientError, incomplete
 from orchestrator.redaction import STARS, spelled
 
 LONGEST_BODY = 16 * 1024 * 1024
@@ -91,7 +91,7 @@ class Wire:
         except TimeoutError as error:
             raise TransientError(f"{address}: no complete reply within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise TransientError(f"{address}: the connection broke: {error or type(error).__name__}") from error
+            raise _broken(address, error) from error
 
     def _without_key(self, response: aiohttp.ClientResponse, body: bytes) -> bytes:
         """What a server says may repeat the key, and goes into messages and tables."""
@@ -107,11 +107,22 @@ class Wire:
 
 async def _bounded(response: aiohttp.ClientResponse, address: str) -> bytes:
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            raise TransientError(f"{address}: the reply is larger than {LONGEST_BODY // 2**20} MiB")
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > LONGEST_BODY:
+                raise TransientError(f"{address}: the reply is larger than {LONGEST_BODY // 2**20} MiB")
+    except TimeoutError:
+        raise
+    except (aiohttp.ClientError, OSError) as error:
+        broken = _broken(address, error)
+        # Half of a refusal is no half reply.
+        raise (incomplete(broken) if response.status == 200 else broken) from error
     return bytes(body)
+
+
+def _broken(address: str, error: Exception) -> TransientError:
+    return TransientError(f"{address}: the connection broke: {error or type(error).__name__}")
 
 
 def _answer(response: aiohttp.ClientResponse, body: bytes, address: str) -> Answer:

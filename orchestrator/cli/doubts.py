@@ -32,6 +32,11 @@ def of_run(flags: Mapping[Flag, int], marks: Mapping[Mark, int], guards: Mapping
     """The same, as counted by one run."""
     yield from (_flagged(flag, count) for flag, count in flags.items())
     yield from (_marked(mark, count) for mark, count in marks.items())
+    yield from refused(guards)
+
+
+def refused(guards: Mapping[Guard, int]) -> Iterator[str]:
+    """How many replies each check refused, in one line; none if nothing was refused."""
     if guards:
         yield f"replies refused: {', '.join(f'{guard.value} {count:,}' for guard, count in guards.items())}"
 

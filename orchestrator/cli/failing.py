@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.doubts import refused
 from orchestrator.cli.format import counted, visible
 from orchestrator.cli.printing import as_json
 
 if TYPE_CHECKING:
     from orchestrator.app.failing import Errors, FailureGroup
+    from orchestrator.errors import Guard
     from orchestrator.scheduler.tally import Tally
     from orchestrator.store.reading_rows import FailureCount
 
@@ -28,7 +31,7 @@ def errors(found: Errors, json: bool) -> None:
     for count in found.counts:
         print(failure_count(count))
         groups = [each for each in found.groups if (each.debate, each.error_class) == (count.debate, count.error_class)]
-        for line in _texts(groups):
+        for line in (*refused(_guards(groups)), *_texts(groups)):
             print(f"  {line}")
         about = found.advice[count.error_class]
         print(f"  what happens: {about.happens}")
@@ -38,7 +41,7 @@ def errors(found: Errors, json: bool) -> None:
             f"{row.at:%Y-%m-%d %H:%M:%S} {visible(row.key)} ({row.status.value}) "
             f"{row.role.value} {row.round}, attempt {row.attempt}, {row.endpoint}"
         )
-        print(f"    {row.error_class.value}: {visible(row.error)}")
+        print(f"    {row.error_class.value}{f' ({row.guard.value})' if row.guard else ''}: {visible(row.error)}")
     print("\nput failed tasks back: orchestrate retry [--class CLASS] [--key KEY]")
 
 
@@ -46,6 +49,14 @@ def failure_count(count: FailureCount) -> str:
     """How often one class of error happened in a debate, in one line."""
     attempts, given_up = counted(count.attempts, "failed attempt"), counted(count.tasks, "task")
     return f"{count.debate}: {count.error_class.value}: {attempts}, {given_up} given up"
+
+
+def _guards(groups: list[FailureGroup]) -> Counter[Guard]:
+    found: Counter[Guard] = Counter()
+    for group in groups:
+        if group.guard is not None:
+            found[group.guard] += group.attempts
+    return found
 
 
 def _texts(groups: list[FailureGroup]) -> Iterator[str]:

@@ -192,8 +192,8 @@ def errors(debate: str | None, error_class: ErrorClass | None, limit: int | None
 
 
 def failure_texts(debate: str | None, error_class: ErrorClass | None) -> Select[Any]:
-    """The view `v_failures` by debate, class and text, with the newest attempt of each."""
-    group = (_FAILURES.c.debate, _FAILURES.c.error_class, _FAILURES.c.error)
+    """The view `v_failures` by debate, class, guard and text, with the newest attempt of each."""
+    group = (_FAILURES.c.debate, _FAILURES.c.error_class, _FAILURES.c.guard, _FAILURES.c.error)
     newest = func.max(_FAILURES.c.attempt_id).label("newest")
     # SQLite takes the columns that are neither grouped nor counted from the row that has the maximum.
     question = select(

@@ -239,10 +239,11 @@ class Reading:
             )
 
     def failure_texts(self, debate: str | None = None, error_class: ErrorClass | None = None) -> Iterator[FailureText]:
-        """Failed attempts counted by debate, class and text, in flat memory."""
+        """Failed attempts counted by debate, class, guard and text, in flat memory."""
         for row in self._stream(questions.failure_texts(debate, error_class)):
             known = {name: value for name, value in row._mapping.items() if name != "newest"}
-            yield FailureText(**{**known, "error_class": ErrorClass(row.error_class)})
+            guard = Guard(row.guard) if row.guard else None
+            yield FailureText(**{**known, "error_class": ErrorClass(row.error_class), "guard": guard})
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:

@@ -170,10 +170,11 @@ class FailedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureText:
-    """Failed attempts of one debate and class with the very same text; `key` and `at` are the newest one's."""
+    """Failed attempts of one debate, class and guard with the same text; `key` and `at` are the newest one's."""
 
     debate: str
     error_class: ErrorClass
+    guard: Guard | None
     error: str
     attempts: int
     key: str

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import CapacityError, EndpointError, OverflowingError, TransientError
+from orchestrator.errors import CapacityError, EndpointError, Guard, OverflowingError, TransientError
 from tests.integration.test_wire import Connecting, error_from, ollama_at, ollama_reply, speak, vllm_at, vllm_reply
 from tests.servers.hostile import HostileServer, says
 
@@ -32,6 +32,7 @@ async def test_error_within_a_200_keeps_its_class(
     error = await error_from(connect, says(body))
 
     assert type(error) is expected
+    assert error.guard is Guard.COMPLETENESS
     assert words in str(error)
 
 

@@ -19,6 +19,7 @@ from orchestrator.errors import (
     CapacityError,
     DeterministicError,
     EndpointError,
+    Guard,
     OverflowingError,
     RefusalError,
     SetupError,
@@ -176,12 +177,15 @@ async def test_slow_server_ends_at_time_out(connect: Connecting, sin: Sin) -> No
 
 
 @both
-@pytest.mark.parametrize("sin", [hostile.breaks_off, hostile.closes_at_once])
-async def test_broken_connection_is_transient(connect: Connecting, sin: Sin) -> None:
+@pytest.mark.parametrize(
+    ("sin", "guard"),
+    [(hostile.breaks_off, Guard.COMPLETENESS), (hostile.refuses_by_half, None), (hostile.closes_at_once, None)],
+)
+async def test_broken_connection_is_transient(connect: Connecting, sin: Sin, guard: Guard | None) -> None:
     error = await error_from(connect, sin)
 
     assert isinstance(error, TransientError)
-    assert not error.down
+    assert (error.down, error.guard) == (False, guard)
     assert "the connection broke" in str(error)
 
 
@@ -206,6 +210,7 @@ async def test_200_without_a_reply_is_transient(connect: Connecting, body: Any) 
     error = await error_from(connect, says(body))
 
     assert type(error) is TransientError
+    assert error.guard is Guard.COMPLETENESS
     assert "without a reply" in str(error)
 
 
@@ -239,6 +244,7 @@ async def test_unfinished_reply_is_transient_and_kept(connect: Connecting, body:
     error = await error_from(connect, says(body))
 
     assert type(error) is TransientError
+    assert error.guard is Guard.COMPLETENESS
     assert "not complete" in str(error)
     assert error.reply == "half of"
 
@@ -252,7 +258,7 @@ async def test_cut_reply_overflows_and_is_kept(connect: Connecting, body: dict[s
     error = await error_from(connect, says(body))
 
     assert isinstance(error, OverflowingError)
-    assert error.reply == "half of"
+    assert (error.guard, error.reply) == (Guard.COMPLETENESS, "half of")
 
 
 @pytest.mark.parametrize("body", [vllm_reply("I", "content_filter"), vllm_reply("I", refusal="I must not")])

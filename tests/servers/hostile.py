@@ -94,6 +94,15 @@ async def breaks_off(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def refuses_by_half(request: web.Request) -> web.StreamResponse:
+    """Close the connection in the middle of an error."""
+    response = web.StreamResponse(status=500, headers={"Content-Length": "1000", "Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(b'{"error": "half of')
+    _cut(request)
+    return response
+
+
 async def closes_at_once(request: web.Request) -> web.StreamResponse:
     """Close the connection without a word."""
     _cut(request)

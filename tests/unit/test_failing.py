@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from orchestrator.app.failing import grouped
-from orchestrator.errors import ErrorClass
+from orchestrator.errors import ErrorClass, Guard
 from orchestrator.store.reading_rows import FailureText
 from tests.store_rows import at
 
 
-def text(error: str, attempts: int = 1, second: int = 0, kind: ErrorClass = ErrorClass.SHAPE) -> FailureText:
+def text(
+    error: str,
+    attempts: int = 1,
+    second: int = 0,
+    kind: ErrorClass = ErrorClass.SHAPE,
+    guard: Guard | None = None,
+) -> FailureText:
     return FailureText(
-        debate="posting", error_class=kind, error=error, attempts=attempts, key=f"k{second}", at=at(second)
+        debate="posting",
+        error_class=kind,
+        guard=guard,
+        error=error,
+        attempts=attempts,
+        key=f"k{second}",
+        at=at(second),
     )
 
 
@@ -24,6 +36,12 @@ def test_classes_are_kept_apart() -> None:
     found = grouped([text("gone"), text("gone", kind=ErrorClass.TRANSIENT)])
 
     assert [(group.error_class.value, group.attempts) for group in found] == [("shape", 1), ("transient", 1)]
+
+
+def test_checks_are_kept_apart() -> None:
+    found = grouped([text("half", 2, guard=Guard.COMPLETENESS), text("half")])
+
+    assert [(group.guard, group.attempts) for group in found] == [(Guard.COMPLETENESS, 2), (None, 1)]
 
 
 def test_ever_new_texts_fill_no_memory() -> None:
