@@ -133,17 +133,20 @@ class Usage:
 
 
 class Mark(StrEnum):
-    """What a turn's reply came wrapped in; harmless, taken off, and counted."""
+    """What a reader should know of how a turn came about: what was taken off its reply, or who stood in. Counted."""
 
     FENCED = "fenced"  # a Markdown fence stood around its object
     PROSE = "prose"  # words stood before or after its object
     THOUGHT = "thought"  # thinking stood before its object, up to </think>
+    FALLBACK_MODEL = "fallback_model"  # memory was short: the model spoke that the card names for this
+    FALLBACK_CONTEXT = "fallback_context"  # memory was short: it was spoken in the smaller context of the card
 
 
 class Flag(StrEnum):
     """What a person should look at before believing a verdict. It is kept all the same."""
 
     OUTSIDE = "outside"  # its score lies outside the range of the scores that the debaters suggested
+    FALLBACK = "fallback"  # a turn of its debate was spoken by a fallback model, or in a smaller context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,12 +84,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A complete reply: the server said that it ended by itself. `model` is who spoke, if not who was asked."""
+    """A complete reply: the server said that it ended by itself. `model` and `context` are set if not as asked."""
 
     text: str
     usage: Usage
     thinking: str = ""  # what a reasoning model wrote apart from its reply
-    model: str = ""
+    model: str = ""  # who spoke, for want of memory for who was asked
+    context: int = 0  # tokens that there was memory for, if fewer than were asked for
 
 
 class Endpoint(Protocol):

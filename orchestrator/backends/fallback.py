@@ -1,6 +1,7 @@
 """An endpoint that calls something smaller in a model's place, as far as its card names it, when memory runs out.
 
-To everybody else the model keeps its name: only what is sent to the server changes, and a reply tells who spoke it.
+To everybody else the model keeps its name: only what is sent to the server changes, and a reply tells who spoke it, and
+in which context, so that its turn and its verdict can be marked.
 It changes by `move` alone, which is called when nothing is in flight.
 """
 
@@ -68,7 +69,7 @@ class FallbackEndpoint:
         await self._endpoint.unload(model if rung is None else rung.model)
 
     async def speak(self, request: Request) -> Reply:
-        """One call of what stands for a model now; the reply says so, if it is another model."""
+        """One call of what stands for a model now; the reply says so, if it is another model or a smaller context."""
         model, rung = request.model, self._rung(request.model)
         sampling = replace(request.sampling, context=min(request.sampling.context, rung.sampling.context))
         try:
@@ -83,7 +84,11 @@ class FallbackEndpoint:
             waits.guard = error.guard
             raise waits from error
         self._ladder.went_well(model)
-        return reply if rung.model == model else replace(reply, model=rung.model)
+        return replace(
+            reply,
+            model="" if rung.model == model else rung.model,
+            context=0 if sampling.context == request.sampling.context else sampling.context,
+        )
 
     async def close(self) -> None:
         """Give back connections."""

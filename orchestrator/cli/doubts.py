@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from orchestrator.errors import Guard
     from orchestrator.store.doubts import ConstantJudge, Doubts
 
-_FLAGS = {"outside": "outside the range of both debaters' scores"}
+_FLAGS = {
+    "outside": "outside the range of both debaters' scores",
+    "fallback": "that a fallback model or a smaller context had a part in",
+}
+_WRAPPED = "replies taken out of what they came in"
+_MARKS = {
+    "fenced": f"{_WRAPPED} (fenced)",
+    "prose": f"{_WRAPPED} (prose)",
+    "thought": f"{_WRAPPED} (thought)",
+    "fallback_model": "turns spoken by a fallback model, for want of memory",
+    "fallback_context": "turns spoken in a smaller context, for want of memory",
+}
 
 
 def of_database(found: Doubts) -> Iterator[str]:
@@ -56,4 +67,4 @@ def _flagged(flag: Flag, count: int) -> str:
 
 
 def _marked(mark: Mark, count: int) -> str:
-    return f"replies taken out of what they came in ({mark.value}): {count:,}"
+    return f"{_MARKS[mark.value]}: {count:,}"

@@ -79,8 +79,6 @@ def of_run(tally: Tally) -> Iterator[str]:
     for endpoint, times in tally.squeezed.items():
         limit = counted(tally.limits.get(endpoint, 1), "turn")
         yield f"{endpoint} had no room {counted(times, 'time')}: fewer turns were sent at once, in the end {limit}"
-    if tally.stood_in:
-        yield f"spoken by a fallback model, for want of memory: {counted(tally.stood_in, 'turn')}"
 
 
 def _short(text: str) -> str:

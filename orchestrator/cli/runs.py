@@ -124,7 +124,6 @@ def _record(end: RunEnd, remaining: int) -> dict[str, Any]:
         "failed_attempts": {kind.value: count for kind, count in tally.failures.items()},
         "refused_replies": dict(tally.guards),
         "squeezed": dict(tally.squeezed),
-        "stood_in": tally.stood_in,
         "given_up": {kind.value: count for kind, count in tally.given_up.items()},
         "examples": {kind.value: example for kind, example in tally.examples.items()},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,7 @@ from orchestrator.debate.order import next_step
 from orchestrator.debate.quotes import check
 from orchestrator.debate.repair import asked, endless, next_rung
 from orchestrator.debate.replies import Read, reply_form
-from orchestrator.domain import Attempt, Backend, Claim, Spoken, Step, TaskId, Turn, Usage
+from orchestrator.domain import Attempt, Backend, Claim, Mark, Spoken, Step, TaskId, Turn, Usage
 from orchestrator.errors import EndpointError, Guard, OverflowingError, ShapeError
 from orchestrator.ports import Clock, Message, Reply, Request
 
@@ -166,10 +166,17 @@ async def _turn(visit: Visit, script: Script, messages: tuple[Message, ...], flo
         usage=replace(reply.usage, total_s=floor.clock.monotonic() - clock),
         started_at=started,
         finished_at=floor.clock.now(),
-        marks=read.marks,
+        marks=(*read.marks, *_stood_in(reply)),
     )
     floor.watch(visit.claim, messages, turn)
     return turn
+
+
+def _stood_in(reply: Reply) -> Iterator[Mark]:
+    if reply.model:
+        yield Mark.FALLBACK_MODEL
+    if reply.context:
+        yield Mark.FALLBACK_CONTEXT
 
 
 async def _ask(step: Step, messages: tuple[Message, ...], floor: Floor) -> tuple[Reply, Read, int]:

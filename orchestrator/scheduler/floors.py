@@ -64,7 +64,6 @@ class Floors:
 
     def _watch(self, claim: Claim, messages: tuple[Message, ...], turn: Turn) -> None:
         self._run.watch(claim, messages, turn)
-        self._run.tally.stood_in += turn.model != self._run.debates[claim.digest].actor(turn.role).model
         if self._settings.workers is not None:
             return
         prompt = "\0".join(message.content for message in messages)

@@ -42,7 +42,7 @@ class Tally:
     reload_s: float = 0.0  # what they took together
     failures: Counter[ErrorClass] = field(default_factory=Counter)  # failed attempts by class
     guards: Counter[Guard] = field(default_factory=Counter)  # those whose reply a check refused, by check
-    marks: Counter[Mark] = field(default_factory=Counter)  # turns whose reply came wrapped in something
+    marks: Counter[Mark] = field(default_factory=Counter)  # turns with something to know of how they came about
     flags: Counter[Flag] = field(default_factory=Counter)  # verdicts to look at
     given_up: Counter[ErrorClass] = field(default_factory=Counter)  # tasks given up, by class of their last error
     examples: dict[ErrorClass, str] = field(default_factory=dict)  # of each class one failure: its record and error
@@ -52,7 +52,6 @@ class Tally:
     limits: dict[str, int] = field(default_factory=dict)  # by endpoint: turns that may be in flight now
     paused: dict[str, Pause] = field(default_factory=dict)  # by endpoint
     squeezed: Counter[str] = field(default_factory=Counter)  # by endpoint: how often fewer were sent for want of room
-    stood_in: int = 0  # turns spoken by a fallback model
     warnings: list[str] = field(default_factory=list)  # what somebody should know of this run
     notes: list[str] = field(default_factory=list)  # the newest, one line each, oldest first
     forgotten: int = 0  # older notes that are no longer kept

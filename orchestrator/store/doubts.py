@@ -30,7 +30,7 @@ class FlagCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkCount:
-    """Turns of one debate whose reply came wrapped in something; one of two marks is counted under both."""
+    """Turns of one debate that carry a mark; one of two marks is counted under both."""
 
     debate: str
     mark: Mark

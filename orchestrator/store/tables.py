@@ -152,7 +152,9 @@ turns = Table(
     Column("text", Text, nullable=False),  # as the model wrote it
     Column("reply", Text, nullable=False),  # JSON object: the text, parsed and validated
     Column("quotes", Text, nullable=False),  # JSON list of {"text": …, "verified": …}
-    Column("marks", Text, nullable=False, server_default=""),  # what the reply came wrapped in: fenced, prose, thought
+    Column(
+        "marks", Text, nullable=False, server_default=""
+    ),  # what its reply came wrapped in, and which fallback spoke it
     UniqueConstraint("task_id", "role", "round", name="task_id_role_round"),
     one_of("role", Role),
     one_of("backend", Backend),
@@ -214,7 +216,7 @@ verdicts = Table(
     Column("label", Text, nullable=False),
     Column("turn_id", ForeignKey("turns.id"), nullable=False),
     Column("created_at", UtcTime, nullable=False),
-    Column("flags", Text, nullable=False, server_default=""),  # what to look at before believing it: outside
+    Column("flags", Text, nullable=False, server_default=""),  # what to look at before believing it: outside, fallback
     UniqueConstraint("task_id", name="task_id"),
     UniqueConstraint("turn_id", name="turn_id"),
 )

@@ -49,9 +49,11 @@ context = 16384
 fallback_context = 8192          # 0, the default: none
 fallback_model = "qwen2.5:7b"    # has to be served by the same endpoints; "", the default: none"""
 _MARKED = """\
-A turn spoken by a fallback model names that model, in `turns.model`, in `show` and, for the judge's, in exports; the
-end of a run counts them. Both fields shape a verdict, so they are part of the digest. A prompt too long for the
-smaller context waits until there is room for the card's own."""
+A turn spoken by a fallback model names that model, in `turns.model`, in `show` and, for the judge's, in exports. It is
+marked `fallback_model`, and one spoken in the smaller context `fallback_context`: `show` has the marks of each turn,
+`status` and the end of a run count them, and a verdict with such a turn in its debate is flagged `fallback`, also in
+exports. Both fields shape a verdict, so they are part of the digest. A prompt too long for the smaller context waits
+until there is room for the card's own."""
 _CEILING = f"""\
 Some nights go wrong from the first minute: a prompt that no model understands, a field that every record lacks. With
 `--max-failures`, or `max_failures` in `orchestrate.toml`, such a run stops: turns in flight finish and are stored, the

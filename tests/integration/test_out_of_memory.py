@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.model_server import ModelServer
+from orchestrator.app.looking import export
 from orchestrator.app.workplace import Workplace
 from orchestrator.cli.failing import of_run
+from orchestrator.domain import Flag, Mark
 from orchestrator.errors import ErrorClass
 from orchestrator.scheduler.run import RunEnd
 from tests.integration.places import run_here, workplace
@@ -119,7 +122,9 @@ async def test_card_falls_back_to_smaller_context(tmp_path: Path) -> None:
 
     nobody_was_charged(place, end)
     assert contexts.count(8192) <= 3
-    assert end.tally.stood_in == 0
+    assert rows(place, "SELECT DISTINCT model, marks FROM turns") == [(A, "fallback_context")]
+    assert end.tally.marks == {Mark.FALLBACK_CONTEXT: 3 * RECORDS}
+    assert end.tally.flags[Flag.FALLBACK] == RECORDS
     assert f"gpu: out of memory: {A} with a context of 4096 tokens speaks for {A} now" in end.tally.notes
 
 
@@ -132,5 +137,9 @@ async def test_card_falls_back_to_other_model(tmp_path: Path) -> None:
         assert server.most_models_wanted == 1
 
     nobody_was_charged(place, end)
-    assert rows(place, "SELECT DISTINCT model FROM turns") == [(B,)]
-    assert end.tally.stood_in == 3 * RECORDS
+    assert rows(place, "SELECT DISTINCT model, marks FROM turns") == [(B, "fallback_model")]
+    assert end.tally.marks == {Mark.FALLBACK_MODEL: 3 * RECORDS}
+    assert end.tally.flags[Flag.FALLBACK] == RECORDS
+    export(place, tmp_path / "verdicts.csv", None, records=False, force=False)
+    with (tmp_path / "verdicts.csv").open(newline="", encoding="utf-8-sig") as file:
+        assert all("fallback" in row["flags"] for row in csv.DictReader(file))

@@ -53,6 +53,23 @@ def test_nothing_is_said_without_doubt() -> None:
     assert list(doubts.of_database(NONE)) == list(doubts.of_run({}, {}, {})) == []
 
 
+@pytest.mark.parametrize("mark", Mark)
+def test_every_mark_has_words(mark: Mark) -> None:
+    (line,) = doubts.of_run({}, {mark: 1200}, {})
+
+    assert line.endswith(": 1,200")
+
+
+def test_fallback_is_said_of_turn_and_verdict() -> None:
+    lines = doubts.of_run({Flag.FALLBACK: 1}, {Mark.FALLBACK_MODEL: 2, Mark.FALLBACK_CONTEXT: 3}, {})
+
+    assert list(lines) == [
+        "1 verdict that a fallback model or a smaller context had a part in",
+        "turns spoken by a fallback model, for want of memory: 2",
+        "turns spoken in a smaller context, for want of memory: 3",
+    ]
+
+
 @pytest.mark.parametrize("flag", Flag)
 def test_every_flag_has_words(flag: Flag) -> None:
     (line,) = doubts.of_run({flag: 1}, {}, {})

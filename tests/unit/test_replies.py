@@ -183,6 +183,19 @@ def test_judge_outside_both_debaters_is_flagged(score: int, suggested: list[int]
     assert flags_of(score, suggested) == flags
 
 
+@pytest.mark.parametrize(
+    ("marks", "flags"),
+    [
+        ([Mark.FENCED, Mark.PROSE, Mark.THOUGHT], ()),
+        ([Mark.FENCED, Mark.FALLBACK_MODEL], (Flag.FALLBACK,)),
+        ([Mark.FALLBACK_CONTEXT], (Flag.FALLBACK,)),
+    ],
+)
+def test_fallback_in_any_turn_is_flagged(marks: list[Mark], flags: tuple[Flag, ...]) -> None:
+    assert flags_of(5, [2, 8], marks) == flags
+    assert flags_of(9, [2, 8], marks) == (Flag.OUTSIDE, *flags)
+
+
 PIECES = (
     *(GOOD, GOOD[:30], GOOD[30:], "{", "}", "[", "]", '"', "\\", "```json\n", "```", "~~~", "\n", " ", "<think>", ","),
     *("</think>", "Sure:", "NaN", '{"a": 1}', "{}", "\x00", "\ud800", "\u2028", '"verdict_score": 7'),
