@@ -9,7 +9,15 @@ from functools import partial
 from orchestrator.debate.graph import hold_debate
 from orchestrator.debate.steps import Ending, Failure, Floor, begin, failure_of
 from orchestrator.domain import Claim, Failed, Spoken
-from orchestrator.errors import CapacityError, DeterministicError, EndpointError, ErrorClass, StoreError, TransientError
+from orchestrator.errors import (
+    CapacityError,
+    DeterministicError,
+    EndpointError,
+    ErrorClass,
+    StalledError,
+    StoreError,
+    TransientError,
+)
 from orchestrator.ports import TaskStore
 from orchestrator.scheduler import retry
 from orchestrator.scheduler.breaker import Breaker
@@ -74,7 +82,8 @@ def _decided(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) 
     if error.kind is ErrorClass.TRANSIENT:
         # With nothing gone well in between, the same error twice may be the endpoint's fault as well.
         doubtful = again and breaker.suspects(claim.task_id)
-        again = again and not doubtful
+        # A stall tells of the server's state and not of the record, so it proves nothing however often it comes.
+        again = again and not doubtful and not isinstance(error, StalledError)
         breaker.failed(claim.task_id)
         if breaker.open:
             # It was the endpoint's fault all the time: those that fell to it begin anew.

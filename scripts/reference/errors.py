@@ -22,6 +22,8 @@ Two of the classes come from no model server. `lost` is written when a run is fo
 task is claimable again at once. It fails only after `max_attempts`, and only if its worker died with nothing else in
 flight: so a record that kills its worker ends as `failed`, and those beside it do not. `cancelled` marks tasks that
 `orchestrate cancel` took out of the queue."""
+_APART = """\
+A call that stalled (`StalledError`) is never taken for the same error twice: it is the server that stalls."""
 _TREE = """\
 Every error that the program raises on purpose stands in one tree. One that reaches the user is said in one line with
 what to do next, and the command exits with 1."""
@@ -36,7 +38,9 @@ def page() -> str:
         for row in ([_row(kind, meanings[kind.value], down=True)] if kind is ErrorClass.TRANSIENT else [])
         + [_row(kind, meanings[kind.value], down=False)]
     ]
-    return document("Errors", _INTRO, table(_COLUMNS, rows), _BY_HAND, "## The tree", _TREE, block("text", _tree()))
+    return document(
+        "Errors", _INTRO, table(_COLUMNS, rows), _BY_HAND, _APART, "## The tree", _TREE, block("text", _tree())
+    )
 
 
 def _row(kind: ErrorClass, meaning: str, *, down: bool) -> list[str]:

@@ -201,6 +201,31 @@ async def test_hanging_call_is_given_up_and_said_again(tmp_path: Path) -> None:
     assert clock.seconds < 700
 
 
+@pytest.mark.parametrize(("hangs", "failed", "done"), [(2, 2, 42), (1000, 5, 41)])
+async def test_stalled_turn_has_all_its_attempts(tmp_path: Path, hangs: int, failed: int, done: int) -> None:
+    clock, calls, stalled = HangingClock(), 0, list[Any]()
+
+    async def reply(body: dict[str, Any]) -> str:
+        nonlocal calls
+        calls += 1
+        clock.seconds += 1.0
+        # What is said between two hangs of the same turn shows that the server is well.
+        clock.hanging = (calls == 70 or body["messages"] in stalled) and len(stalled) < hangs
+        if clock.hanging:
+            stalled.append(body["messages"])
+            await clock.hang()
+        return default_reply(body)
+
+    async with OllamaStandIn(models=[A], reply=reply) as server:
+        place = workplace(tmp_path, ONE, settings(server.url), records=42, timeout_s=3600)
+
+        end = await run_here(place, clock=clock)
+
+    assert (end.tally.done, end.tally.failed) == (done, 42 - done)
+    assert dict(end.tally.failures) == {"transient": failed}
+    assert all("gpu stalled" in error for _, error, _ in attempts(place))
+
+
 async def test_earlier_run_says_when_a_call_hangs(tmp_path: Path) -> None:
     clock, hangs_at, calls = HangingClock(), 0, 0
 
