@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.errors import ErrorClass
+from orchestrator.errors import ErrorClass, Guard
 
 _LONGEST_DELAY_S = 60.0
+# A judge was asked about its contradiction within the attempt; another one would be fishing for the answer that agrees.
+_FINAL = frozenset({Guard.CONTRADICTION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,8 @@ ANSWERS: Mapping[ErrorClass, Answer] = {
     ErrorClass.SHAPE: Answer(
         most=3,
         twice=True,
-        happens="tried again at once; the same error twice, or three in all, and the task fails",
+        happens="tried again at once; the same error twice, or three in all, and the task fails; a judge that "
+        "contradicts itself was asked about it within the attempt, and its task fails at once",
         mend="mend the prompt, or take a model that keeps to the form; then orchestrate retry --class shape",
     ),
     ErrorClass.REFUSAL: Answer(
@@ -122,6 +125,7 @@ def decide(
     attempt: int,
     max_attempts: int,
     *,
+    guard: Guard | None = None,
     down: bool = False,
     again: bool = False,
     doubtful: bool = False,
@@ -131,16 +135,18 @@ def decide(
 ) -> Decision:
     """What to do after attempt number `attempt` (from 1) failed with an error of class `kind`.
 
-    `down` says that the endpoint is at fault: nothing answered at all, or several tasks failed in a row and nothing
-    went well between; `again` that the same turn failed with the same error before; `doubtful` that it did, but nothing
-    else was tried in between, so that the endpoint is to be asked whose fault it is; `retry_after_s` is the server's
-    own wish, and never cut short; `crowded` whether fewer turns at a time would help one that found no room;
-    `chance`, from 0 to 1, is the part of the longest wait that is waited.
+    `guard` is the check that refused the reply, if one did; `down` says that the endpoint is at fault: nothing answered
+    at all, or several tasks failed in a row and nothing went well between; `again` that the same turn failed with the
+    same error before; `doubtful` that it did, but nothing else was tried in between, so that the endpoint is to be
+    asked whose fault it is; `retry_after_s` is the server's own wish, and never cut short; `crowded` whether fewer
+    turns at a time would help one that found no room; `chance`, from 0 to 1, is the part of the longest wait that is
+    waited.
     """
     answer = ANSWERS[kind]
     if kind is ErrorClass.TRANSIENT and down:
         return Decision(delay_s=chance * answer.first_s, counted=False, pause_s=retry_after_s or 0.0)
-    if answer.counted and ((again and answer.twice) or attempt >= min(max_attempts, answer.most or max_attempts)):
+    last = attempt >= min(max_attempts, answer.most or max_attempts) or guard in _FINAL
+    if answer.counted and (last or (again and answer.twice)):
         return Decision(delay_s=None)
     if answer.crowded and not crowded:
         return Decision(delay_s=chance * _LONGEST_DELAY_S, counted=False)

@@ -93,6 +93,7 @@ def _decided(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) 
         error.kind,
         failure.attempt.attempt,
         run.max_attempts,
+        guard=error.guard,
         down=breaker.open or (isinstance(error, TransientError) and error.down),
         again=again,
         doubtful=doubtful,

@@ -23,7 +23,8 @@ task is claimable again at once. It fails only after `max_attempts`, and only if
 flight: so a record that kills its worker ends as `failed`, and those beside it do not. `cancelled` marks tasks that
 `orchestrate cancel` took out of the queue."""
 _APART = """\
-A call that stalled (`StalledError`) is never taken for the same error twice: it is the server that stalls."""
+A call that stalled (`StalledError`) is never taken for the same error twice: it is the server that stalls. A judge that
+contradicts itself (`ContradictionError`) was asked about it within the attempt: its task fails at once."""
 _TREE = """\
 Every error that the program raises on purpose stands in one tree. One that reaches the user is said in one line with
 what to do next, and the command exits with 1."""

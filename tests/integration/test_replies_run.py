@@ -102,6 +102,27 @@ async def test_sin_is_never_a_verdict(tmp_path: Path, sin: str) -> None:
     assert judge.asked == sum(attempt.asks for attempt in detail.attempts) <= MOST_ASKS * MOST_ATTEMPTS
 
 
+@pytest.mark.parametrize(
+    ("forms", "asked"),
+    [
+        (("contradiction",), [2]),
+        (("half", "contradiction"), [3]),
+        (("contradiction", "half", "half", "contradiction"), [3, 2]),
+    ],
+)
+async def test_contradiction_is_asked_about_in_one_attempt(
+    tmp_path: Path, forms: tuple[str, ...], asked: list[int]
+) -> None:
+    turns = iter(forms)
+    judge = Judge(lambda said: SINS[next(turns, "contradiction")][0](said))
+
+    detail = await judged(tmp_path / "place", judge)
+
+    assert [attempt.asks for attempt in detail.attempts] == asked
+    assert detail.attempts[-1].guard == "contradiction"
+    assert (detail.status, judge.asked) == (TaskStatus.FAILED, sum(asked))
+
+
 @pytest.mark.parametrize(("sin", "times"), [("half", 1), ("half", 2), ("contradiction", 1)])
 async def test_ladder_mends_what_can_be_mended(tmp_path: Path, sin: str, times: int) -> None:
     judge = Judge(SINS[sin][0], times)

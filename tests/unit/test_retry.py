@@ -7,7 +7,7 @@ import random
 import pytest
 
 from orchestrator.domain import Attempt, Role, Step, TaskId
-from orchestrator.errors import ErrorClass, gist
+from orchestrator.errors import ErrorClass, Guard, gist
 from orchestrator.scheduler.repeats import Repeats
 from orchestrator.scheduler.retry import ANSWERS, Decision, decide
 from tests.store_rows import at
@@ -66,6 +66,13 @@ def test_chance_spreads_the_whole_delay(attempt: int) -> None:
     assert 0 <= min(delays) < 0.1 * longest
     assert 0.9 * longest < max(delays) <= longest
     assert sum(delays) / len(delays) == pytest.approx(longest / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("guard", [None, *Guard])
+def test_only_contradiction_has_one_attempt(guard: Guard | None) -> None:
+    decision = decide(ErrorClass.SHAPE, 1, 5, guard=guard)
+
+    assert (decision == GIVEN_UP) is (guard is Guard.CONTRADICTION)
 
 
 @pytest.mark.parametrize("kind", [ErrorClass.SHAPE, ErrorClass.REFUSAL])
