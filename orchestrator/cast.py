@@ -180,7 +180,7 @@ def read_debate(name: str, folders: Folders) -> Debate:
 
     Raises:
         CastError: a file is missing, not TOML, has an unknown or wrong key, or uses a variable nobody sets; two cards
-            share a model but not its context.
+            share a model but not what it is loaded with.
     """
     if not _NAME.fullmatch(name):
         raise CastError(f"{name!r} is no debate's name: use small letters, digits, - and _")

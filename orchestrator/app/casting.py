@@ -50,9 +50,9 @@ def _models(settings: EndpointSettings, actors: Iterable[Actor], config: Config)
     for actor in actors:
         if not _serves(settings, actor.model, config):
             continue
-        other = models.setdefault(actor.model, actor)
+        models.setdefault(actor.model, actor)
         # Within one debate the cast was refused already; two debates may differ where no server loads for a context.
-        if settings.backend in ("ollama", "llamacpp") and (problem := disagreement([other, actor])):
+        if settings.backend in ("ollama", "llamacpp") and (problem := disagreement([*models.values(), actor])):
             raise ConfigError(problem)
     return {name: actor.sampling for name, actor in models.items()}
 

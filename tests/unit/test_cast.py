@@ -195,8 +195,6 @@ def changed_digest(home: Path, file: str, old: str, new: str) -> tuple[Digest, D
         (ADVOCATE, "temperature = 0.3", "temperature = 0.4"),
         (ADVOCATE, "seed = 1", "seed = 4"),
         (ADVOCATE, "reply_limit = 700", "reply_limit = 701"),
-        (ADVOCATE, "seed = 1", "seed = 1\nfallback_context = 4096"),
-        (ADVOCATE, "seed = 1", 'seed = 1\nfallback_model = "rehearsal-2"'),
         (DEBATE, "Does this candidate", "Would this candidate"),
         (DEBATE, "rounds = 1", "rounds = 2"),
         (DEBATE, "early_end = true", "early_end = false"),
@@ -213,10 +211,14 @@ def test_shape_of_verdict_changes_digest(home: Path, file: str, old: str, new: s
     assert before != after
 
 
-def test_context_of_all_cards_changes_digest(home: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ["context = 4096", "context = 8192\nfallback_context = 4096", 'context = 8192\nfallback_model = "rehearsal-2"'],
+)
+def test_loading_of_all_cards_changes_digest(home: Path, line: str) -> None:
     before = third(home).digest
     for card in ("advocate", "critic", "judge"):
-        edit(home, f"actors/{card}.toml", "context = 8192", "context = 4096")
+        edit(home, f"actors/{card}.toml", "context = 8192", line)
 
     assert third(home).digest != before
 
