@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from orchestrator.ports import Message
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 RULES = "You judge records by what stands in them. " * 20
+BLANKS = [letter for letter in map(chr, range(sys.maxunicode + 1)) if letter.isspace()]
 CHINESE = "我保管了九千件借展品并记录了每一件的去向，没有一件遗失。"
 
 
@@ -47,6 +49,9 @@ def learned(count: int = ENOUGH) -> Counts:
     for number in range(count):
         assert not told(counts, record(number), english(record(number)))
     return counts
+
+
+SEASONED = learned()
 
 
 def exchanges() -> list[tuple[str, tuple[Message, ...], int]]:
@@ -126,6 +131,26 @@ def test_a_token_for_every_byte_pair_is_never_cut(texts: list[str], more: int) -
         messages = prompt(text)
         size = sum(len(message.content.encode()) for message in messages)
         counts.check(messages, max(1, (size + 1) // 2) + more, "")
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from([*BLANKS, "="]), max_size=300), st.booleans())
+def test_first_look_refuses_nothing_that_a_closer_one_takes(text: str, calibrated: bool) -> None:
+    counts = SEASONED if calibrated else Counts()
+
+    assert counts._least(prompt(text, rules=text)) <= counts._at_most(prompt(text, rules=text))
+
+
+def test_every_blank_is_looked_for() -> None:
+    for blank in BLANKS:
+        assert Counts()._at_most(prompt(blank.join("words"), rules="")) >= len("words")
+        assert len(blank.join("words").split()) == len("words")
+
+
+def test_plain_prompt_needs_no_closer_look() -> None:
+    messages = record(1)
+
+    assert Counts()._at_most(messages) <= len(messages[0].content.split()) + len(messages[1].content.split()) + 2
+    assert SEASONED._at_most(messages) < english(messages)
 
 
 @pytest.mark.parametrize("nothing", [None, 0])
