@@ -152,9 +152,7 @@ turns = Table(
     Column("text", Text, nullable=False),  # as the model wrote it
     Column("reply", Text, nullable=False),  # JSON object: the text, parsed and validated
     Column("quotes", Text, nullable=False),  # JSON list of {"text": …, "verified": …}
-    Column(
-        "marks", Text, nullable=False, server_default=""
-    ),  # what its reply came wrapped in, and which fallback spoke it
+    Column("marks", Text, nullable=False, server_default=""),  # what its reply came in; which fallback spoke it
     UniqueConstraint("task_id", "role", "round", name="task_id_role_round"),
     one_of("role", Role),
     one_of("backend", Backend),
