@@ -251,10 +251,9 @@ class TaskStore(Protocol):
         ...
 
     def rescue(self, now: datetime, max_attempts: int, dead: Iterable[RunId] = ()) -> int:
-        """Put back tasks whose lease has run out or whose run is dead, with an attempt of class lost.
+        """Put back tasks whose lease has run out or whose run is dead, as attempts of class lost; how many tasks.
 
-        A task that has used `max_attempts` becomes failed instead, if it was claimed alone: what died beside others
-        may have died of one of them. Dead runs become lost. How many tasks moved.
+        One that has used `max_attempts`, and was claimed alone, so that it died of itself, fails. Dead runs become lost.
         """
         ...
 
