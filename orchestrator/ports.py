@@ -253,7 +253,7 @@ class TaskStore(Protocol):
     def rescue(self, now: datetime, max_attempts: int, dead: Iterable[RunId] = ()) -> int:
         """Put back tasks whose lease has run out or whose run is dead, as attempts of class lost; how many tasks.
 
-        One that has used `max_attempts`, and was claimed alone, so that it died of itself, fails. Dead runs become lost.
+        One that has used `max_attempts`, and was claimed alone, so that it died of itself, fails. Dead runs are lost.
         """
         ...
 

@@ -26,7 +26,7 @@ class Floors:
     def __init__(self, run: RunContext, settings: LaneSettings, loads: Loads, meter: Meter) -> None:
         self.breaker = Breaker()
         self.window = window(settings)
-        self.seats = Seats(lambda: self.window.seats)
+        self.seats = Seats(lambda: 1 if self.breaker.half_open else self.window.seats)
         self.guards = Guards(run, settings.endpoint, meter, settings.measured)
         run.overslept.append(self.seats.send_away)
         self._run = run

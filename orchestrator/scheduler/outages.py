@@ -82,7 +82,7 @@ class Outages:
     async def over(self) -> None:
         """It answers again."""
         self.paused = False
-        self._floors.breaker.went_well()
+        self._floors.breaker.answered()
         self._floors.seats.open()
         self._run.tally.paused.pop(self._name, None)
         await self._say()

@@ -40,13 +40,18 @@ class Answer:
     happens: str
     mend: str
 
+    def gives_up(self, attempt: int, max_attempts: int, *, again: bool) -> bool:
+        """Whether attempt number `attempt` was the last; `again` says that another would fail in the same way."""
+        last = attempt >= min(max_attempts, self.most or max_attempts)
+        return self.counted and (last or (again and self.twice))
+
 
 ANSWERS: Mapping[ErrorClass, Answer] = {
     ErrorClass.TRANSIENT: Answer(
         first_s=1.0,
         twice=True,
         happens="tried again after a while; where the endpoint is at fault it is paused, asked again less and less "
-        "often, and no attempt counts",
+        "often, and no attempt counts; no task fails before something else went well there",
         mend="look at the server's log; if one record does it again and again, look at the record",
     ),
     ErrorClass.CAPACITY: Answer(
@@ -128,6 +133,7 @@ def decide(
     guard: Guard | None = None,
     down: bool = False,
     again: bool = False,
+    worked: bool = True,
     doubtful: bool = False,
     crowded: bool = True,
     retry_after_s: float | None = None,
@@ -137,24 +143,25 @@ def decide(
 
     `guard` is the check that refused the reply, if one did; `down` says that the endpoint is at fault: nothing answered
     at all, or several tasks failed in a row and nothing went well between; `again` that the same turn failed with the
-    same error before; `doubtful` that it did, but nothing else was tried in between, so that the endpoint is to be
-    asked whose fault it is; `retry_after_s` is the server's own wish, and never cut short; `crowded` whether fewer
-    turns at a time would help one that found no room; `chance`, from 0 to 1, is the part of the longest wait that is
-    waited.
+    same error before; `worked` that the endpoint did something well since this task failed first, without which it is
+    not given up; `doubtful` that it did nothing well since this task failed last, so that it is to be asked whose fault
+    it is; `retry_after_s` is the server's own wish, and never cut short; `crowded` whether fewer turns at a time would
+    help one that found no room; `chance`, from 0 to 1, is the part of the longest wait that is waited.
     """
     answer = ANSWERS[kind]
     if kind is ErrorClass.TRANSIENT and down:
         return Decision(delay_s=chance * answer.first_s, counted=False, pause_s=retry_after_s or 0.0)
-    last = attempt >= min(max_attempts, answer.most or max_attempts) or guard in _FINAL
-    if answer.counted and (last or (again and answer.twice)):
-        return Decision(delay_s=None)
+    if answer.gives_up(attempt, max_attempts, again=again or guard in _FINAL):
+        if worked:
+            return Decision(delay_s=None)
+        return Decision(delay_s=chance * answer.first_s, counted=False, pause_s=0.0 if doubtful else None)
     if answer.crowded and not crowded:
         return Decision(delay_s=chance * _LONGEST_DELAY_S, counted=False)
     wished_s = retry_after_s if answer.first_s else None
     return Decision(
         delay_s=chance * backoff_s(answer, attempt) if wished_s is None else wished_s + chance * answer.first_s,
         counted=answer.counted,
-        pause_s=0.0 if doubtful else wished_s if answer.crowded else None,
+        pause_s=wished_s if answer.crowded else None,
         crowded=answer.crowded,
         stop=answer.stop,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 from orchestrator.debate.graph import hold_debate
 from orchestrator.debate.steps import Ending, Failure, Floor, begin, failure_of
-from orchestrator.domain import Claim, Failed, Spoken
+from orchestrator.domain import Claim, Failed, Spoken, TaskId
 from orchestrator.errors import (
     CapacityError,
     DeterministicError,
@@ -23,6 +23,9 @@ from orchestrator.scheduler import retry
 from orchestrator.scheduler.breaker import Breaker
 from orchestrator.scheduler.ceiling import too_many
 from orchestrator.scheduler.context import Halt, RunContext
+
+# The model spoke, so the endpoint works.
+_REPLIED = frozenset({ErrorClass.SHAPE, ErrorClass.REFUSAL, ErrorClass.OVERFLOW})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,8 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Brea
     )
     if await run.commits.do(lambda store: store.fail(failed, now)):
         _count(run, claim, error, given_up=retry_at is None)
+        if retry_at is None:
+            breaker.forget(claim.task_id)
     else:
         run.tally.lost += 1
         # Our own code may have failed after a turn was kept: the claim is then ours still, and would hold a swap up.
@@ -77,30 +82,38 @@ async def _failed(run: RunContext, claim: Claim, failure: Failure, breaker: Brea
 
 
 def _decided(run: RunContext, claim: Claim, failure: Failure, breaker: Breaker) -> retry.Decision:
-    error = failure.error
-    again, doubtful = run.repeats.again(claim.task_id, failure.attempt), False
+    error, task_id = failure.error, claim.task_id
+    if error.kind in _REPLIED:
+        breaker.went_well()
+    probing = breaker.half_open and error.kind is ErrorClass.TRANSIENT
+    again, worked, doubtful = run.repeats.again(task_id, failure.attempt), True, False
     if error.kind is ErrorClass.TRANSIENT:
-        # With nothing gone well in between, the same error twice may be the endpoint's fault as well.
-        doubtful = again and breaker.suspects(claim.task_id)
         # A stall tells of the server's state and not of the record, so it proves nothing however often it comes.
-        again = again and not doubtful and not isinstance(error, StalledError)
-        breaker.failed(claim.task_id)
-        if breaker.open:
-            # It was the endpoint's fault all the time: those that fell to it begin anew.
-            for task_id in breaker.failing:
-                run.repeats.forget(task_id)
-    return retry.decide(
+        again = again and not isinstance(error, StalledError) and not run.repeats.widespread(failure.attempt)
+        worked, doubtful = breaker.worked_since(task_id), breaker.suspects(task_id)
+        _blame(run, task_id, breaker)
+    decision = retry.decide(
         error.kind,
         failure.attempt.attempt,
         run.max_attempts,
         guard=error.guard,
         down=breaker.open or (isinstance(error, TransientError) and error.down),
         again=again,
+        worked=worked,
         doubtful=doubtful,
         crowded=not isinstance(error, CapacityError) or error.crowded,
         retry_after_s=error.retry_after_s,
         chance=run.chance(),
     )
+    return replace(decision, pause_s=decision.pause_s or 0.0) if probing else decision
+
+
+def _blame(run: RunContext, task_id: TaskId, breaker: Breaker) -> None:
+    breaker.failed(task_id)
+    if breaker.open:
+        # It was the endpoint's fault all the time: those that fell to it begin anew.
+        for each in breaker.failing:
+            run.repeats.forget(each)
 
 
 def _count(run: RunContext, claim: Claim, error: EndpointError, *, given_up: bool) -> None:
@@ -120,6 +133,7 @@ async def record(run: RunContext, spoken: Spoken, breaker: Breaker) -> bool:
     if kept:
         run.tally.spoke(spoken.turn, spoken.verdict)
         run.repeats.forget(spoken.task_id)
+        breaker.forget(spoken.task_id)
     return kept
 
 

@@ -20,7 +20,7 @@ MODELS = ["qwen2.5:7b", "gemma2:9b"]
 CAST = dict(zip(("advocate", "critic", "judge"), (*MODELS, MODELS[0]), strict=True))
 RECORDS = 12
 WORKERS = 4
-TIMES = 10
+TIMES = 7
 UNKNOWN = {"error": "model 'qwen2.5:7b' not found"}
 
 FAULTS: dict[str, Sin] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ A, B = "qwen2.5:7b", "gemma2:9b"
 CAST = {"advocate": A, "critic": A, "judge": A}
 
 
-def settings(url: str) -> str:
-    return f'max_workers = 8\nmax_attempts = 2\n[endpoints.gpu]\nbackend = "ollama"\nurl = "{url}"\n'
+def settings(url: str, attempts: int = 2) -> str:
+    return f'max_workers = 8\nmax_attempts = {attempts}\n[endpoints.gpu]\nbackend = "ollama"\nurl = "{url}"\n'
 
 
 def reply_of(body: dict[str, Any], dies: Callable[[str], bool]) -> str:
@@ -39,9 +40,54 @@ async def test_storm_of_500s_eats_no_attempts(tmp_path: Path) -> None:
 
         end = await run_here(place)
 
-        assert end.tally.done + end.tally.failed == 20
-        assert end.tally.failed <= 2
+        assert (end.tally.done, end.tally.failed) == (20, 0)
         assert sum(call.status == 500 for call in server.calls) >= 10
+
+
+async def test_outage_is_no_last_attempt(tmp_path: Path) -> None:
+    deaths = iter(range(10))
+
+    def reply(body: dict[str, Any]) -> str:
+        return reply_of(body, lambda _: next(deaths, None) is not None)
+
+    async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
+        place = workplace(tmp_path, CAST, settings(server.url, attempts=1), records=20)
+
+        end = await run_here(place)
+
+        assert (end.tally.done, end.tally.failed) == (20, 0)
+
+
+async def test_server_that_fails_now_and_then_loses_nothing(tmp_path: Path) -> None:
+    calls = itertools.count()
+
+    def reply(body: dict[str, Any]) -> str:
+        return reply_of(body, lambda _: next(calls) % 3 == 0)
+
+    async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
+        place = workplace(tmp_path, CAST, settings(server.url, attempts=8), records=20)
+
+        end = await run_here(place)
+
+        assert (end.tally.done, end.tally.failed) == (20, 0)
+
+
+async def test_trial_call_alone_is_no_recovery(tmp_path: Path) -> None:
+    turns = itertools.count()
+
+    def reply(body: dict[str, Any]) -> str:
+        is_trial = "ready" in json.dumps(body["format"])
+        return reply_of(body, lambda _: not is_trial and next(turns) < 12)
+
+    async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
+        place = workplace(tmp_path, CAST, settings(server.url, attempts=5), records=20)
+
+        end = await run_here(place)
+
+        died = sum(call.status == 500 for call in server.calls)
+
+    # Eight at once open the breaker; after each trial call that goes well one turn is tried alone.
+    assert (end.tally.done, end.tally.failed, died) == (20, 0, 12)
 
 
 async def test_broken_code_holds_nothing_up(tmp_path: Path) -> None:

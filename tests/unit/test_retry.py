@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -91,10 +92,16 @@ def test_same_error_twice_gives_up(kind: ErrorClass) -> None:
     assert decide(kind, 2, 100, again=True) == GIVEN_UP
 
 
-def test_doubt_asks_the_endpoint_first() -> None:
-    decision = decide(ErrorClass.TRANSIENT, 2, 5, doubtful=True)
+@pytest.mark.parametrize("last", [{"attempt": 5}, {"attempt": 2, "again": True}])
+def test_no_task_is_given_up_before_something_went_well(last: dict[str, Any]) -> None:
+    assert decide(ErrorClass.TRANSIENT, max_attempts=5, worked=False, **last) == Decision(delay_s=1.0, counted=False)
+    assert decide(ErrorClass.TRANSIENT, max_attempts=5, worked=True, **last) == GIVEN_UP
 
-    assert decision == Decision(delay_s=2.0, pause_s=0.0)
+
+def test_doubt_asks_the_endpoint_first() -> None:
+    decision = decide(ErrorClass.TRANSIENT, 2, 5, again=True, worked=False, doubtful=True)
+
+    assert decision == Decision(delay_s=1.0, counted=False, pause_s=0.0)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorClass if kind not in COUNTED])
@@ -171,3 +178,23 @@ def test_forgotten_turn_repeats_nothing() -> None:
     repeats.forget(task)
 
     assert not repeats.again(task, attempt("not JSON"))
+
+
+def test_what_befalls_three_tasks_is_widespread() -> None:
+    repeats, found = Repeats(), []
+    for task in (1, 1, 2, 3):
+        repeats.again(TaskId(task), attempt("answered 500: boom"))
+        found.append(repeats.widespread(attempt("answered 500: boom")))
+
+    assert found == [False, False, False, True]
+    assert not repeats.widespread(attempt("answered 500: bang"))
+
+
+def test_texts_without_end_are_forgotten() -> None:
+    repeats = Repeats()
+    for number in range(3):
+        repeats.again(TaskId(number), attempt("boom"))
+    for number in range(1000):
+        repeats.again(TaskId(1), attempt("boom" + number * "!"))
+
+    assert not repeats.widespread(attempt("boom"))
