@@ -50,7 +50,7 @@ class ErrorClass(StrEnum):
 class Guard(StrEnum):
     """Which check kept a reply from becoming a turn; finer than a class, and counted by itself."""
 
-    TRUNCATION = "truncation"  # the server read less of the prompt than it was sent
+    TRUNCATION = "truncation"  # the server read less of the prompt than it was sent, or forgot its beginning
     COMPLETENESS = "completeness"  # the reply ended before its end, or nobody said that it had ended
     SHAPE = "shape"  # it is not the one JSON object that was asked for
     CONTRADICTION = "contradiction"  # its analysis ends against its verdict
@@ -162,7 +162,7 @@ class OverflowingError(EndpointError):
 
 
 class TruncatedError(OverflowingError):
-    """The server read less of the prompt than it was sent, and did not say so."""
+    """The server read less of the prompt than it was sent, or forgot its beginning, and did not say so."""
 
     guard = Guard.TRUNCATION
 

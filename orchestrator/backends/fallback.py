@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from orchestrator.backends.ladder import Ladder, Rung, rungs
+from orchestrator.backends.room import check_room
 from orchestrator.errors import CapacityError, OverflowingError
 from orchestrator.measures import ModelFile, Pressure
 from orchestrator.ports import Endpoint, Reply, Request, Sampling
@@ -74,6 +75,7 @@ class FallbackEndpoint:
         sampling = replace(request.sampling, context=min(request.sampling.context, rung.sampling.context))
         try:
             reply = await self._endpoint.speak(replace(request, model=rung.model, sampling=sampling))
+            check_room(self.backend, reply, sampling.context)
         except OverflowingError as error:
             if sampling.context >= request.sampling.context:
                 raise

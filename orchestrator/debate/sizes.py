@@ -116,23 +116,6 @@ def size(messages: Sequence[Message]) -> int:
     return sum(len(message.content.encode()) for message in messages)
 
 
-def check_room(prompt_tokens: int | None, reply_tokens: int | None, context: int, reply: str) -> None:
-    """Look whether prompt and reply left room in a context of so many tokens.
-
-    A server that shifts its context goes on when it is full, forgets the prompt's beginning, and ends with `stop`.
-
-    Raises:
-        OverflowingError: they filled it.
-    """
-    if prompt_tokens is None or reply_tokens is None or prompt_tokens + reply_tokens < context:
-        return
-    raise OverflowingError(
-        f"prompt and reply filled the context: {prompt_tokens} and {reply_tokens} tokens of {context}; "
-        "raise context in the card, or shorten the record",
-        reply=reply,
-    )
-
-
 def _cut(told: int, least: int, reply: str) -> TruncatedError:
     return TruncatedError(
         f"the server read only {told} tokens of a prompt that has at least {least}: it was cut without a word; "

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from orchestrator.debate.sizes import Counts, check_room, size
+from orchestrator.backends.room import SETS_CONTEXT, check_room
+from orchestrator.debate.sizes import Counts, size
 from orchestrator.domain import Backend, Swap
 from orchestrator.errors import StalledError
 from orchestrator.measures import TurnRate
@@ -17,7 +18,6 @@ from orchestrator.scheduler.context import RunContext
 from orchestrator.scheduler.meter import Meter
 from orchestrator.scheduler.stalls import Allowed, History, Taken, allowed, usual_of_rates
 
-_SETS_CONTEXT = frozenset({Backend.OLLAMA, Backend.LLAMACPP})  # the card's context is the server's
 # Ollama's load_duration of a model that is loaded: a millisecond to a tenth of a second. A load takes longer.
 _LOADED_S = 0.25
 _LOAD_S = 1.0
@@ -61,7 +61,7 @@ class Guards:
         """
         model, messages, context = request.model, request.messages, request.sampling.context
         counts = self._counts.setdefault(model, Counts())
-        if self.backend in _SETS_CONTEXT:
+        if self.backend in SETS_CONTEXT:
             counts.refuse(messages, context)
         reply, began = await self._in_time(request)
         usage = reply.usage
@@ -69,8 +69,7 @@ class Guards:
         if self.backend is not Backend.REHEARSAL:
             # It has no server that could cut anything, and takes four characters for a token, words or not.
             counts.check(messages, usage.prompt_tokens, reply.text)
-        if self.backend in _SETS_CONTEXT:
-            check_room(usage.prompt_tokens, usage.reply_tokens, context, reply.text)
+        check_room(self.backend, reply, context)
         return reply
 
     def give_up_stalled(self) -> None:

@@ -40,6 +40,7 @@ class Outages:
             self.begin(f"no room for a single turn: {error}")
         elif decision.crowded and not beside:
             self.begin(f"all turns were refused: {error}")
+        self._try_more()
 
     def mind(self, error: EndpointError) -> None:
         """Looking at the endpoint, or loading, failed. Raises the error if waiting cannot help."""
@@ -59,6 +60,9 @@ class Outages:
     def went_well(self) -> None:
         """A turn was spoken there: the next pause is a short one again."""
         self._count = 0
+        self._try_more()
+
+    def _try_more(self) -> None:
         if self._fallback is not None and self._fallback.impatient and not self.paused:
             self.begin("going back to what the card asks for, once no turn is in flight")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import itertools
+import json
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,12 +13,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.model_server import ModelServer
 from orchestrator.app.looking import export
 from orchestrator.app.workplace import Workplace
 from orchestrator.cli.failing import of_run
 from orchestrator.domain import Flag, Mark
-from orchestrator.errors import ErrorClass
+from orchestrator.errors import ErrorClass, Guard
 from orchestrator.scheduler.run import RunEnd
 from tests.integration.places import run_here, workplace
 from tests.servers.ollama import OllamaStandIn
@@ -126,6 +130,32 @@ async def test_card_falls_back_to_smaller_context(tmp_path: Path) -> None:
     assert end.tally.marks == {Mark.FALLBACK_CONTEXT: 3 * RECORDS}
     assert end.tally.flags[Flag.FALLBACK] == RECORDS
     assert f"gpu: out of memory: {A} with a context of 4096 tokens speaks for {A} now" in end.tally.notes
+
+
+@pytest.mark.slow
+async def test_filled_fallback_context_waits_for_memory(tmp_path: Path) -> None:
+    calls = itertools.count()
+
+    def reply(body: dict[str, Any]) -> str:
+        if body["options"]["num_ctx"] > 2560 and next(calls) < 1:
+            raise Refused(500, NO_MEMORY)
+        said = json.loads(default_reply(body))
+        return json.dumps(said | {"analysis": "so " * 2_200}) if "analysis" in said else json.dumps(said)
+
+    async with OllamaStandIn(models=[A], slots=1, num_ctx=8192, reply=reply) as server:
+        place = workplace(
+            tmp_path,
+            cast(),
+            settings(server.url, 1),
+            records=5,
+            context=8192,
+            reply_limit=3000,
+            fallback_context=2560,
+        )
+        end = await run_here(place)
+
+    nobody_was_charged(place, end, 5)
+    assert end.tally.guards[Guard.TRUNCATION] > 0
 
 
 async def test_card_falls_back_to_other_model(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.debate.sizes import ENOUGH, WHOLE, Counts, check_room
+from orchestrator.debate.sizes import ENOUGH, WHOLE, Counts
 from orchestrator.errors import OverflowingError, TruncatedError
 from orchestrator.ports import Message
 
@@ -203,16 +203,3 @@ def test_calibration_refuses_what_has_no_words() -> None:
     counts.refuse(prompt(CHINESE * 1_000, rules=CHINESE), 8_192)
     with pytest.raises(OverflowingError, match="nothing was sent"):
         counts.refuse(prompt(CHINESE * 2_000, rules=CHINESE), 8_192)
-
-
-@pytest.mark.parametrize(
-    ("prompt_tokens", "reply_tokens", "fits"),
-    [(8000, 191, True), (8000, 192, False), (8000, 400, False), (None, 9000, True), (9000, None, True)],
-)
-def test_prompt_and_reply_share_the_context(prompt_tokens: int | None, reply_tokens: int | None, fits: bool) -> None:
-    if fits:
-        check_room(prompt_tokens, reply_tokens, 8192, "{}")
-        return
-    with pytest.raises(OverflowingError, match=f"8000 and {reply_tokens} tokens of 8192") as caught:
-        check_room(prompt_tokens, reply_tokens, 8192, "{}")
-    assert caught.value.reply == "{}"
