@@ -53,6 +53,8 @@ def store_error(error: sqlite3.Error | DBAPIError, path: Path) -> StoreError:
     """The same failure as one line that says what to do."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     code: int = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if "Could not decode to UTF-8" in str(cause):
+        code = sqlite3.SQLITE_CORRUPT
     if code in _ADVICE:
         return StoreError(_ADVICE[code].format(path=path, error=cause))
     if "no such table" in str(cause) or "no such column" in str(cause):

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 
 from orchestrator.domain import Attempt, Backend, Mark, Quote, Role, RunId, Step, TaskId, Token, Turn, Usage
-from orchestrator.errors import ErrorClass, Guard
+from orchestrator.errors import ErrorClass, Guard, StoreError
 from orchestrator.store.codec import json_of, json_text, storable, time_of, time_text, words_of, words_text
 from orchestrator.store.engine import Statement, listed
 from orchestrator.store.tables import attempts, turns
@@ -54,7 +54,17 @@ def turn_row(turn: Turn, task_id: TaskId, run_id: RunId, token: Token) -> dict[s
 
 
 def turn_of(row: RowMapping) -> Turn:
-    """The turn in a row of `turns`."""
+    """The turn in a row of `turns`. Raises StoreError where bytes have changed so that it is none any more."""
+    try:
+        return _turn(row)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"the {row['role']}'s turn {row['round']} of task {row['task_id']} is damaged ({error!r}): restore a copy "
+            "of the database; `orchestrate db verify` names all such turns"
+        ) from error
+
+
+def _turn(row: RowMapping) -> Turn:
     return Turn(
         role=Role(row["role"]),
         round=row["round"],
@@ -122,6 +132,18 @@ def attempt_of(row: RowMapping) -> Attempt:
 def turns_by_task(rows: Iterable[RowMapping]) -> dict[TaskId, tuple[Turn, ...]]:
     """The turns of each task in rows of `TURNS`, in order of speaking."""
     return {task_id: tuple(map(turn_of, group)) for task_id, group in groupby(rows, key=lambda row: row["task_id"])}
+
+
+def sound_turns(rows: Iterable[RowMapping]) -> tuple[dict[TaskId, tuple[Turn, ...]], dict[TaskId, StoreError]]:
+    """The same, and of each task that has a damaged turn what is wrong with it instead."""
+    sound: dict[TaskId, tuple[Turn, ...]] = {}
+    damaged: dict[TaskId, StoreError] = {}
+    for task_id, group in groupby(rows, key=lambda row: row["task_id"]):
+        try:
+            sound[task_id] = tuple(map(turn_of, group))
+        except StoreError as error:
+            damaged[task_id] = error
+    return sound, damaged
 
 
 def attempts_by_task(rows: Iterable[RowMapping]) -> dict[TaskId, tuple[Attempt, ...]]:

@@ -17,7 +17,7 @@ from orchestrator.domain import Digest, Role, Step, TaskId, Turn
 from orchestrator.store import schema
 from orchestrator.store.codec import json_text
 from orchestrator.store.engine import reader_engine, said_in_words
-from orchestrator.store.rows import TURNS, turns_by_task
+from orchestrator.store.rows import TURNS, sound_turns
 
 MOST_BREACHES = 1000
 _TASKS_AT_ONCE = 500
@@ -239,9 +239,12 @@ def _broken_order(connection: Connection, follows: Mapping[Digest, Follows], unk
         after = rows[-1].id
         unknown.append(sum(row.digest not in follows for row in rows))
         ids = TURNS.bind({"ids": json_text([row.id for row in rows])})
-        spoken = turns_by_task(connection.exec_driver_sql(TURNS.sql, ids).mappings())
+        spoken, damaged = sound_turns(connection.exec_driver_sql(TURNS.sql, ids).mappings())
         for row in rows:
-            problem = _problem(row, spoken.get(row.id, ()), follows.get(row.digest))
+            if row.id in damaged:
+                problem: tuple[str, str] | None = str(damaged[row.id]), "what was said cannot be read any more"
+            else:
+                problem = _problem(row, spoken.get(row.id, ()), follows.get(row.digest))
             if problem is not None:
                 what, meaning = problem
                 yield Breach(promise="P1", task_id=TaskId(row.id), key=row.key or "", what=what, meaning=meaning)

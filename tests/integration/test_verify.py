@@ -114,6 +114,13 @@ def test_taking_constraints_away_breaks_nothing(path: Path) -> None:
         ("UPDATE tasks SET next_round = 2 WHERE id = 5", 5, "P1", "waits for advocate 2"),
         ("UPDATE turns SET prompt_hash = 'none' WHERE task_id = 2", 2, "P1", "hash is no SHA-256"),
         ("UPDATE turns SET reply = '{' WHERE task_id = 2", 2, "P1", "its reply or its quotes are no JSON"),
+        (
+            "UPDATE turns SET quotes = '[{}]' WHERE task_id = 2",
+            2,
+            "P1",
+            "turn 1 of task 2 is damaged (KeyError('text'))",
+        ),
+        ("UPDATE turns SET started_at = 'now' WHERE task_id = 2", 2, "P1", "turn 1 of task 2 is damaged (ValueError("),
         ("UPDATE tasks SET next_model = 'other' WHERE id = 5", None, "P1", "the advocate speaks with"),
         ("UPDATE tasks SET debate = 'other' WHERE id = 5", None, "P1", "belongs to the debates"),
         (
@@ -147,6 +154,13 @@ def test_each_breach_is_found(
     found = verify(path, {DIGEST: in_order} if known else {}).breaches
 
     assert [each for each in found if (each.promise, each.task_id) == (promise, task_id) and said in each.what], found
+
+
+def test_text_that_is_none_is_damage(path: Path) -> None:
+    tamper(path, "UPDATE turns SET text = CAST(X'80' AS TEXT) WHERE task_id = 2")
+
+    with pytest.raises(StoreError, match="is damaged: restore a copy"):
+        verify(path, {})
 
 
 def test_impossible_state_is_damage(path: Path) -> None:
