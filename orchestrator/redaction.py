@@ -28,7 +28,8 @@ def keep_out(key: str) -> None:
 
 def redacted(text: str) -> str:
     """The text with stars for every key, also where it is escaped as JSON, URLs or HTML escape it."""
-    for key in _keys:
+    # A key may begin with another, whose stars would leave the rest of it.
+    for key in sorted(_keys, key=len, reverse=True):
         text = spelled(key).sub(STARS, text)
     return text
 
@@ -67,7 +68,9 @@ def _say_of_thread(what: threading.ExceptHookArgs) -> None:
 
 def _spellings(character: str) -> str:
     number = ord(character)
-    ways = [rf"\\{{0,8}}{re.escape(character)}", rf"\\{{1,8}}u(?i:{number:04x})"]
+    wide = character.encode("utf-16-be", "surrogatepass")
+    units = (rf"\\{{1,8}}u(?i:{wide[at : at + 2].hex()})" for at in range(0, len(wide), 2))
+    ways = [rf"\\{{0,8}}{re.escape(character)}", "".join(units)]
     ways.append(rf"&\#(?:0{{0,6}}{number}|(?i:x0{{0,6}}{number:x}));")
     ways.append(re.escape(html.escape(character)))
     ways.append("".join(f"%(?i:{octet:02x})" for octet in character.encode("utf-8", "surrogatepass")))

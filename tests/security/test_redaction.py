@@ -49,6 +49,16 @@ def test_every_spelling_is_starred(spelling: str) -> None:
     assert "planted" not in spelled(KEY).sub(STARS, f"no {spelling}.").casefold()
 
 
+@pytest.mark.parametrize("longer", [f"{KEY}-and-more", f"0-{KEY}", f"0-{KEY}-and-more"])
+def test_key_within_a_key_leaves_no_rest(longer: str) -> None:
+    # A set has no order: several keys, so that a wrong one shows.
+    keys = [longer[:length] for length in range(len(longer) - 8, len(longer) + 1)]
+
+    report = said("".join(f"redaction.keep_out({each!r})\n" for each in keys) + f"raise ValueError({longer!r})")
+
+    assert report.endswith("ValueError: ***\n")
+
+
 @pytest.mark.parametrize("text", ["sk-planted", KEY.upper(), KEY[:-1], ""])
 def test_other_text_stays(text: str) -> None:
     assert spelled(KEY).sub(STARS, text) == text
