@@ -20,7 +20,7 @@ _FENCE_OPENS = re.compile(r"(?:```|~~~)[ \t]*\w*\Z")
 _LONGEST_OPENING = 32  # characters of a fence with its language
 # A possessive string whose closing quote is optional: linear, even for one that is never closed.
 _INSIDE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}]', re.DOTALL)
-_OBJECT_OPENS = re.compile(r'\{\s*+(?:["}]|\Z)')
+_BRACKETS = re.compile(r"[\[\]]")
 
 
 class WrappedError(ValueError):
@@ -66,7 +66,7 @@ def unwrapped(text: str) -> Unwrapped:
     if len(blocks) > 1:
         raise WrappedError("it holds more than one object, and which one is meant is not said")
     head, tail = body[: block.start].rstrip(), body[block.end :].lstrip()
-    if head.endswith("[") or tail.startswith("]"):
+    if _in_list(head, tail):
         raise WrappedError("its object stands in a list")
     around = _around(head, tail)
     return Unwrapped(text=body[block.start : block.end], marks=(*around, *marks))
@@ -83,8 +83,13 @@ def _after_thinking(text: str) -> tuple[str, bool]:
 
 
 def _objects(text: str) -> Iterator[_Block]:
-    """The blocks that begin as a JSON object does; braces in prose are none."""
-    return (block for block in _blocks(text) if _OBJECT_OPENS.match(text, block.start))
+    """The blocks that are objects, or what a model may mean by one; braces in prose are none."""
+    return (block for block in _blocks(text) if _is_object(text[block.start + 1 : block.end]))
+
+
+def _is_object(inner: str) -> bool:
+    """Whether braces hold fields, however they are quoted, or nothing at all."""
+    return '"' in inner or ":" in inner or not inner.rstrip("} \t\r\n")
 
 
 def _blocks(text: str) -> Iterator[_Block]:
@@ -110,6 +115,20 @@ def _end(text: str, start: int) -> int | None:
         if level == 0:
             return token.end()
     return None
+
+
+def _in_list(head: str, tail: str) -> bool:
+    """Whether what stands around an object makes a list of it; intervals in prose open or close on one side only."""
+    opened, closed = _left_open(head, "["), _left_open(tail[::-1], "]")
+    return (opened and closed) or (opened and head.endswith(("[", ","))) or (closed and tail.startswith(("]", ",")))
+
+
+def _left_open(text: str, opening: str) -> bool:
+    """Whether a bracket is opened in a text that none closes."""
+    level = 0
+    for bracket in _BRACKETS.findall(text):
+        level = level + 1 if bracket == opening else max(0, level - 1)
+    return level > 0
 
 
 def _around(head: str, tail: str) -> Iterator[Mark]:
