@@ -22,8 +22,6 @@ from orchestrator.ports import Message, Reply, Request
 _LANGCHAIN: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 _WIRE = {"system": "system", "human": "user", "ai": "assistant"}
 
-_MOST_TOKENS = 2**31
-
 Made = tuple[BaseChatModel, dict[str, Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,25 +32,30 @@ def signed(function: Function) -> Function:
     return function
 
 
-def tokens(value: object) -> int | None:
-    """A count as a server gave it; None for anything that is no count, or more than any model reads."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS else None
-
-
-def seconds(value: object, unit: float) -> float | None:
-    """A duration as a server gave it, in units of `unit` seconds; None for anything that is no duration."""
-    return value * unit if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def check_speaker(wanted: str, body: dict[str, Any], address: str) -> None:
-    """Refuse a reply of another model; servers may say a name more fully than it was asked for, or not at all.
+    """Refuse a reply of another model; a server that does not say who spoke is believed.
 
     Raises:
         SetupError: another model answered; its reply must not be taken for the one that was asked.
     """
     told = body.get("model")
-    if isinstance(told, str) and told and wanted not in told and told not in wanted:
+    if isinstance(told, str) and told and not _same(wanted, told):
         raise SetupError(f"{address} was asked for {wanted!r} and answered with {told!r}: give the card that name")
+
+
+def _same(wanted: str, told: str) -> bool:
+    """Whether a name is the one that was asked for, or the same said more fully.
+
+    The recorded servers repeat the name; a llama.cpp that was given no alias says the path of its file.
+    """
+    asked, said = _parts(wanted), _parts(told)
+    return said[-len(asked) :] == asked
+
+
+def _parts(name: str) -> list[str]:
+    """What a name or a path consists of, without the endings that it may have or not."""
+    bare = name.removesuffix(":latest").removesuffix(".gguf")
+    return bare.replace("\\", "/").split("/")
 
 
 class OverWire(BaseChatModel):

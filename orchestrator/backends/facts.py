@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from orchestrator.backends.chat import tokens
+from orchestrator.backends.numbers import tokens
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend
 from orchestrator.measures import ModelFacts

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.backends.chat import seconds, tokens
+from orchestrator.backends.numbers import seconds, tokens
 from orchestrator.backends.wire import Answer
 from orchestrator.domain import Backend
 

@@ -16,7 +16,8 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_ollama import ChatOllama
 
-from orchestrator.backends.chat import OverWire, Speakers, check_speaker, seconds, tokens
+from orchestrator.backends.chat import OverWire, Speakers, check_speaker
+from orchestrator.backends.numbers import gib, seconds, tokens
 from orchestrator.backends.status import error_of, error_without_reply
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
@@ -70,10 +71,15 @@ def _complete(answer: Answer, address: str) -> str:
     if body.get("done") is not True:
         problem = f"{address}: the reply is not complete (done is {body.get('done')!r})"
         raise incomplete(TransientError(problem, reply=text))
-    if body.get("done_reason") == "length":
-        problem = f"the reply was cut at its limit after {body.get('eval_count')} tokens: raise reply_limit or context"
-        raise incomplete(OverflowingError(problem, reply=text))
-    return text
+    match body.get("done_reason"):
+        case "stop" | None:
+            return text
+        case "length":
+            problem = "the reply was cut at its limit: raise reply_limit or context"
+            raise incomplete(OverflowingError(problem, reply=text))
+        case reason:
+            problem = f"{address}: the reply is not complete (done_reason is {reason!r})"
+            raise incomplete(TransientError(problem, reply=text))
 
 
 def _usage(body: dict[str, Any]) -> Usage:
@@ -140,11 +146,10 @@ class OllamaEndpoint:
         found: dict[str, ModelFile] = {}
         for path in ("/api/tags", "/api/ps"):
             for model in await self._models(path):
-                digest, size = str(model.get("digest") or ""), model.get("size")
-                gib = size / 2**30 if isinstance(size, int) and size > 0 else None
+                digest, size = str(model.get("digest") or ""), gib(model.get("size"))
                 for name in _spellings(str(model["name"])):
                     before = found.get(name, ModelFile())
-                    found[name] = ModelFile(digest=digest or before.digest, gib=gib or before.gib)
+                    found[name] = ModelFile(digest=digest or before.digest, gib=size or before.gib)
         return found
 
     async def weights(self, models: Collection[str]) -> Mapping[str, str]:

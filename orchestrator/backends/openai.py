@@ -11,7 +11,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
 from orchestrator.backends.addresses import connector
-from orchestrator.backends.chat import OverWire, Speakers, check_speaker, seconds, tokens
+from orchestrator.backends.chat import OverWire, Speakers, check_speaker
+from orchestrator.backends.numbers import requests, seconds, tokens
 from orchestrator.backends.status import error_of, error_without_reply
 from orchestrator.backends.wire import Answer, Wire
 from orchestrator.domain import Backend, Usage
@@ -116,7 +117,7 @@ async def _gauges(address: str) -> dict[str, list[float]] | None:
     for line in lines:
         name, _, rest = line.replace("{", " ", 1).partition(" ")
         if name in _GAUGES:
-            found[_GAUGES[name]].append(float(rest.rpartition("}")[2].split()[0]))
+            found[_GAUGES[name]].append(requests(rest.rpartition("}")[2].split()[0]))
     return found if found["running"] and found["waiting"] else None
 
 
@@ -174,7 +175,7 @@ class OpenAIEndpoint:
             if gauges is not None:
                 return Pressure(running=round(sum(gauges["running"])), waiting=round(sum(gauges["waiting"])))
             self._has_metrics = False
-        except (SetupError, aiohttp.ClientError, OSError, TimeoutError, ValueError, OverflowError, IndexError):
+        except (SetupError, aiohttp.ClientError, OSError, TimeoutError, ValueError, IndexError):
             # Whether the server is down is for the calls themselves to find out.
             pass
         return None

@@ -43,7 +43,7 @@ def _of_events(pieces: Sequence[Mapping[str, Any]], *, ended: bool) -> Any:
     choices = [choice for some in listed for choice in some[:1] if isinstance(choice, dict)]
     reasons = [choice.get("finish_reason") for choice in choices if choice.get("finish_reason")]
     message = _texts(choice.get("delta") for choice in choices)
-    known = {name: piece[name] for piece in pieces for name in ("usage", "timings") if piece.get(name)}
+    known = {name: piece[name] for piece in pieces for name in ("model", "usage", "timings") if piece.get(name)}
     reason = reasons[-1] if reasons and ended else None
     return _error(pieces) or {**known, "choices": [{"message": message, "finish_reason": reason}]}
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 from pydantic import SecretStr
 
 from orchestrator.backends.addresses import connector
+from orchestrator.backends.numbers import wait_s
 from orchestrator.backends.streams import put_together
 from orchestrator.errors import SetupError, TransientError, incomplete
 from orchestrator.redaction import STARS, spelled
@@ -23,7 +23,6 @@ from orchestrator.redaction import STARS, spelled
 LONGEST_BODY = 16 * 1024 * 1024
 _CONNECT_S = 5.0
 _LOOK_S = 10.0
-_LONGEST_WAIT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +128,8 @@ def _answer(response: aiohttp.ClientResponse, body: bytes, address: str) -> Answ
     if 300 <= response.status < 400:
         raise SetupError(f"{address} redirects to another address; name that address as the endpoint's url")
     excerpt = body[:500].decode("utf-8", "replace")
-    return Answer(status=response.status, json=_parsed(body), excerpt=excerpt, retry_after_s=_seconds(response))
+    wait = wait_s(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))
+    return Answer(status=response.status, json=_parsed(body), excerpt=excerpt, retry_after_s=wait)
 
 
 def _parsed(body: bytes) -> Any:
@@ -148,15 +148,3 @@ def _json(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return put_together(body)
-
-
-def _seconds(response: aiohttp.ClientResponse) -> float | None:
-    """What Retry-After asks for: seconds, or a date, which is measured by the server's own clock."""
-    header = response.headers.get("Retry-After", "")
-    if header.isdecimal():
-        return min(float(header), _LONGEST_WAIT_S)
-    try:
-        until, now = (parsedate_to_datetime(date) for date in (header, response.headers.get("Date", "")))
-        return max(0.0, min((until - now).total_seconds(), _LONGEST_WAIT_S))
-    except (ValueError, TypeError):
-        return None

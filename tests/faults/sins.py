@@ -32,66 +32,92 @@ SHAPE, DETERMINISTIC, CONFIGURATION = ErrorClass.SHAPE, ErrorClass.DETERMINISTIC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """What may become of the task: a verdict, none, or (None) either; at most so many calls for it.
+    """What must become of the task: a verdict or none, after so many sins, in so many calls for it.
 
-    `classes` are those of its failed attempts; `stops`: the run ends, and the task waits for the next one.
+    Attributes:
+        classes: of its failed attempts, in their order.
+        told: what a run says of turns that it took all the same.
+        stops: the run ends, and the task waits for the next one.
     """
 
-    classes: frozenset[ErrorClass] = frozenset()
-    verdict: bool | None
+    classes: tuple[ErrorClass, ...] = ()
+    verdict: bool
+    sins: int
     calls: int
+    told: frozenset[str] = frozenset()
     stops: bool = False
 
 
 def _fails(calls: int, *classes: ErrorClass) -> Right:
-    return Right(classes=frozenset(classes), verdict=False, calls=calls)
+    """Whenever it is asked for, its server sins."""
+    return Right(classes=classes, verdict=False, sins=calls, calls=calls)
 
 
-def _passes(sins: int, *classes: ErrorClass) -> Right:
-    return Right(classes=frozenset(classes), verdict=True, calls=TURNS + sins)
+def _passes(*classes: ErrorClass) -> Right:
+    """Each sin fails one attempt, and then its turns are spoken."""
+    return Right(classes=classes, verdict=True, sins=len(classes), calls=TURNS + len(classes))
 
 
-_STOPS = Right(classes=frozenset({CONFIGURATION}), verdict=False, calls=1, stops=True)
-_TRIED_TWICE = _fails(2, TRANSIENT)
-_DOUBTED = _fails(3, TRANSIENT)  # by its second failure nothing else is in flight, and the server is tried out first
-_ASKED_AGAIN = _fails(6, SHAPE)  # two attempts, since the second has the same error; three asks each at most
-_TAKEN_OR_NOT = Right(classes=frozenset({SHAPE}), verdict=None, calls=6)
+def _taken(*told: str) -> Right:
+    """Each turn is sinned against, and taken at once."""
+    return Right(verdict=True, sins=TURNS, calls=TURNS, told=frozenset(told))
+
+
+_STOPS = Right(classes=(CONFIGURATION,), verdict=False, sins=1, calls=1, stops=True)
+_TRIED_TWICE = _fails(2, TRANSIENT, TRANSIENT)
+# By its second failure nothing else is in flight, and the server is tried out first.
+_DOUBTED = _fails(3, TRANSIENT, TRANSIENT, TRANSIENT)
+_ASKED_AGAIN = _fails(6, SHAPE, SHAPE)  # two attempts, since the second has the same error; three asks each
 RIGHT: Mapping[str, Right] = {
     "silent truncation": _fails(1, OVERFLOW),
-    "reload": _passes(0),
+    "reload": _taken("reload"),
+    "numbers that nobody can use": _taken(),
     "done: false": _TRIED_TWICE,
+    "ends in an error": _TRIED_TWICE,
     "half body": _TRIED_TWICE,
     "200 with HTML": _TRIED_TWICE,
     "200 with an error": _TRIED_TWICE,
     "length": _fails(1, OVERFLOW),
-    "fenced JSON": _TAKEN_OR_NOT,
-    "prose around": _TAKEN_OR_NOT,
-    "endless white space": _fails(6, OVERFLOW, SHAPE),
+    "fenced JSON": _taken("fenced"),
+    "prose around": _taken("prose"),
+    "endless white space": _ASKED_AGAIN,
     "nested braces": _ASKED_AGAIN,
     "wrong enum": _ASKED_AGAIN,
     "NaN": _ASKED_AGAIN,
     "duplicate keys": _ASKED_AGAIN,
     "thinking only": _ASKED_AGAIN,
     "500 that names an option": _fails(1, DETERMINISTIC),
-    "500 out of memory": _passes(2, CAPACITY),
-    "503": _passes(2, CAPACITY),
-    "429 with Retry-After": _passes(1, CAPACITY),
+    "500 out of memory": _passes(CAPACITY, CAPACITY),
+    "503": _passes(CAPACITY, CAPACITY),
+    "429 with Retry-After": _passes(CAPACITY),
     "hang": _DOUBTED,
     "slow drip": _DOUBTED,
     "100 MB body": _TRIED_TWICE,
     "redirect": _STOPS,
     "unknown model": _STOPS,
     "another model answers": _STOPS,
-    "connection reset": _passes(1, TRANSIENT),
-    "connection refused": _passes(1, TRANSIENT),
+    "a model of a like name answers": _STOPS,
+    "connection reset": _passes(TRANSIENT),
+    "connection refused": _passes(TRANSIENT),
 }
+NATIVE = frozenset({"reload"})  # OpenAI's interface has no words for it
+
+
+def committed_by(backend: str) -> list[str]:
+    """The sins that a server of this kind can commit."""
+    return [name for name in SINS if backend == "ollama" or name not in NATIVE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of the task that was sinned against, and of the others; `gaps_s` lie between its calls."""
+    """What became of the task that was sinned against, and of the others; `gaps_s` lie between its calls.
+
+    `sins` is how often its server sinned, and `told` what the run says of turns that it took all the same.
+    """
 
     sin: str
+    sins: int
+    told: frozenset[str]
     classes: tuple[ErrorClass, ...]
     status: TaskStatus
     verdict: bool
@@ -102,13 +128,17 @@ class Outcome:
 
     def breaches(self, right: Right) -> list[str]:
         """What is not as it should be; empty if all is."""
-        found = []
-        if right.verdict is not None and self.verdict is not right.verdict:
-            found.append(f"a verdict: {self.verdict}")
-        if not set(self.classes) <= right.classes or (not self.verdict and not self.classes):
-            found.append(f"classes {[kind.value for kind in self.classes]}")
-        if self.calls > right.calls:
-            found.append(f"{self.calls} calls, {right.calls} at most")
+        found = [
+            f"{what}: {got}, not {wanted}"
+            for what, got, wanted in (
+                ("sins", self.sins, right.sins),
+                ("verdict", self.verdict, right.verdict),
+                ("classes", [*map(str, self.classes)], [*map(str, right.classes)]),
+                ("told", sorted(self.told), sorted(right.told)),
+                ("calls", self.calls, right.calls),
+            )
+            if got != wanted
+        ]
         if right.stops is (self.end.error is None):
             found.append(f"the run ended with {self.end.error}")
         if not right.stops and self.others_done != RECORDS - 1:
@@ -125,10 +155,10 @@ class Outcome:
         return self.sin, classes, became, str(self.calls), f"{self.others_done} of {RECORDS - 1}"
 
 
-async def suffer(name: str, backend: str, home: Path) -> Outcome:
-    """One small run in which the first record is sinned against."""
+async def suffer(name: str, backend: str, home: Path, *, marked: str = "") -> Outcome:
+    """One small run in which the first record is sinned against, or every call with something else in its prompt."""
     first = json.loads((ROOT / "prompts/posting/sample.jsonl").read_text().splitlines()[0])
-    async with SinfulServer(SINS[name], marked=first["title"]) as server:
+    async with SinfulServer(SINS[name], marked=marked or first["title"]) as server:
         url = f"{server.url}{PATH[backend]}"
         settings = f'max_workers = 2\n[endpoints.desk]\nbackend = "{backend}"\nurl = "{url}"\n'
         cast = dict.fromkeys(("advocate", "critic", "judge"), MODEL)
@@ -138,8 +168,11 @@ async def suffer(name: str, backend: str, home: Path) -> Outcome:
         (task,) = reading.find(first["id"])
         done = sum(row.score is not None for row in reading.verdicts() if row.key != first["id"])
     times = [at for at, marked in server.asked if marked]
+    reloads = {"reload"} if end.tally.reloads else set()
     return Outcome(
         sin=name,
+        sins=server.sins,
+        told=frozenset({mark.value for mark in end.tally.marks} | reloads),
         classes=tuple(attempt.error_class for attempt in task.attempts),
         status=task.status,
         verdict=task.verdict is not None,
@@ -173,7 +206,7 @@ def main() -> int:
     parser.add_argument("--backend", choices=list(PATH), default="ollama", help="the interface the server speaks")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these sins")
     wanted = parser.parse_args()
-    outcomes = asyncio.run(_suffer_all(wanted.names or list(SINS), wanted.backend))
+    outcomes = asyncio.run(_suffer_all(wanted.names or committed_by(wanted.backend), wanted.backend))
     rows = [("sin", "class", "what became of the task", "calls", "others done")]
     print("\n".join(table([*rows, *(outcome.row() for outcome in outcomes)])))
     wrong = {outcome.sin: breaches for outcome in outcomes if (breaches := outcome.breaches(RIGHT[outcome.sin]))}

@@ -154,6 +154,7 @@ async def test_status_becomes_its_typed_error(
     [
         *[("7", 7.0), ("9" * 400, 3600.0), ("²", None), ("-1", None), ("", None), ("tomorrow", None)],
         *[("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("Wed, 21 Oct 2099 07:28:00 GMT", 3600.0)],
+        ("Mon, 01 Jan 2026 00:00:00 +99999999999999999", None),
     ],
 )
 async def test_retry_after_is_read_in_seconds(connect: Connecting, header: str, seconds: float | None) -> None:

@@ -122,14 +122,29 @@ async def _truncates(asked: Asked) -> web.StreamResponse:
     return asked.reply(asked.text, prompt_eval_count=60)
 
 
-async def _other_model(asked: Asked) -> web.StreamResponse:
-    return asked.reply(asked.text, model="tiny-llama:1b")
+def _answers_as(model: str) -> Sinning:
+    async def commit(asked: Asked) -> web.StreamResponse:
+        return asked.reply(asked.text, model=model)
+
+    return commit
+
+
+async def _odd_numbers(asked: Asked) -> web.StreamResponse:
+    nan, huge = float("nan"), 10**400
+    if asked.request.path == OPENAI:
+        usage = {"prompt_tokens": nan, "completion_tokens": True, "prompt_tokens_details": {"cached_tokens": huge}}
+        body = _openai(asked.model, asked.text, "stop", "")
+        return web.json_response({**body, "usage": usage, "timings": {"prompt_ms": huge, "predicted_ms": nan}})
+    changes: dict[str, Any] = {"prompt_eval_count": huge, "eval_count": -1, "load_duration": nan}
+    return asked.reply(asked.text, **changes, prompt_eval_duration=float("inf"), eval_duration=huge)
 
 
 SINS: Mapping[str, Sin] = {
     "silent truncation": Sin(commit=_truncates),
     "reload": Sin(commit=_reloads),
+    "numbers that nobody can use": Sin(commit=_odd_numbers),
     "done: false": _text(lambda text: text, reason=None),
+    "ends in an error": _text(lambda text: text, reason="error"),
     "half body": _wire(hostile.breaks_off),
     "200 with HTML": _wire(says("<html>It works!</html>")),
     "200 with an error": _wire(says({"error": "an error was encountered while running the model"})),
@@ -151,7 +166,8 @@ SINS: Mapping[str, Sin] = {
     "100 MB body": _wire(Flood(mebibytes=100)),
     "redirect": _wire(says("", 302, Location="http://169.254.169.254/latest/meta-data/")),
     "unknown model": _refusal(404, f"model '{MODEL}' not found"),
-    "another model answers": Sin(commit=_other_model),
+    "another model answers": Sin(commit=_answers_as("tiny-llama:1b")),
+    "a model of a like name answers": Sin(commit=_answers_as(f"{MODEL}-instruct")),
     "connection reset": _wire(hostile.closes_at_once, times=1),
     "connection refused": _wire(hostile.closes_at_once, times=1, away=True),
 }
@@ -160,13 +176,14 @@ SINS: Mapping[str, Sin] = {
 class SinfulServer:
     """One server, entered with `async with`; it sins where `marked` stands in the prompt.
 
-    `asked` has, of each call for a turn, when it came and whether the prompt was marked.
+    `asked` has, of each call for a turn, when it came and whether the prompt was marked; `sins` is how often it sinned.
     """
 
     def __init__(self, sin: Sin, marked: str) -> None:
         """Nothing listens before the server is entered."""
         self.url = ""
         self.asked: list[tuple[float, bool]] = []
+        self.sins = 0
         self._sin = sin
         self._left = sin.times or None
         self._marked = marked
@@ -224,6 +241,7 @@ class SinfulServer:
         asked = Asked(request=request, model=body["model"], text=default_reply(native))
         if not marked or self._left == 0:
             return asked.reply(asked.text)
+        self.sins += 1
         if self._left is not None:
             self._left -= 1
         if self._sin.away:
