@@ -16,20 +16,22 @@ from pydantic import SecretStr
 
 from orchestrator.backends.addresses import connector
 from orchestrator.backends.numbers import wait_s
+from orchestrator.backends.secrecy import hides, without_key
 from orchestrator.backends.streams import put_together
 from orchestrator.errors import SetupError, TransientError, incomplete
-from orchestrator.redaction import STARS, spelled
+from orchestrator.redaction import STARS
 
 LONGEST_BODY = 16 * 1024 * 1024
 _CONNECT_S = 5.0
 _LOOK_S = 10.0
+_EXCERPT = 500  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a server answered: its status, its JSON (None if the body was something else) and the body's beginning.
 
-    A reply that came in pieces is put together.
+    A reply that came in pieces is put together. The key stands in none of it.
     """
 
     status: int
@@ -77,8 +79,7 @@ class Wire:
             async with self._session.request(
                 method, address, data=body, timeout=timeout, allow_redirects=False
             ) as response:
-                body = self._without_key(response, await _bounded(response, address))
-                answer = _answer(response, body, address)
+                answer = _answer(response, await self._bounded(response, address), address, self._key)
                 self._heard(answer)
                 return answer
         except aiohttp.ClientConnectorError as error:
@@ -90,61 +91,58 @@ class Wire:
         except TimeoutError as error:
             raise TransientError(f"{address}: no complete reply within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _broken(address, error) from error
+            raise self._broken(address, error) from error
 
-    def _without_key(self, response: aiohttp.ClientResponse, body: bytes) -> bytes:
-        """What a server says may repeat the key, and goes into messages and tables."""
-        if not self._key:
-            return body
-        body = body.replace(self._key.encode(), STARS.encode())
-        if response.status == 200:
-            return body
-        # An error that repeats it may escape it, and is decoded before it is written down.
-        text = spelled(self._key).sub(STARS, body.decode("utf-8", "surrogateescape"))
-        return text.encode("utf-8", "surrogateescape")
+    async def _bounded(self, response: aiohttp.ClientResponse, address: str) -> bytes:
+        body = bytearray()
+        try:
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > LONGEST_BODY:
+                    raise TransientError(f"{address}: the reply is larger than {LONGEST_BODY // 2**20} MiB")
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            broken = self._broken(address, error)
+            # Half of a refusal is no half reply.
+            raise (incomplete(broken) if response.status == 200 else broken) from error
+        return bytes(body)
 
-
-async def _bounded(response: aiohttp.ClientResponse, address: str) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > LONGEST_BODY:
-                raise TransientError(f"{address}: the reply is larger than {LONGEST_BODY // 2**20} MiB")
-    except TimeoutError:
-        raise
-    except (aiohttp.ClientError, OSError) as error:
-        broken = _broken(address, error)
-        # Half of a refusal is no half reply.
-        raise (incomplete(broken) if response.status == 200 else broken) from error
-    return bytes(body)
+    def _broken(self, address: str, error: Exception) -> TransientError:
+        # The client repeats what it could not read.
+        why = without_key(str(error), self._key) if self._key else str(error)
+        return TransientError(f"{address}: the connection broke: {why or type(error).__name__}")
 
 
-def _broken(address: str, error: Exception) -> TransientError:
-    return TransientError(f"{address}: the connection broke: {error or type(error).__name__}")
-
-
-def _answer(response: aiohttp.ClientResponse, body: bytes, address: str) -> Answer:
+def _answer(response: aiohttp.ClientResponse, body: bytes, address: str, key: str) -> Answer:
     if 300 <= response.status < 400:
         raise SetupError(f"{address} redirects to another address; name that address as the endpoint's url")
-    excerpt = body[:500].decode("utf-8", "replace")
-    wait = wait_s(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))
-    return Answer(status=response.status, json=_parsed(body), excerpt=excerpt, retry_after_s=wait)
+    body = body.replace(key.encode(), STARS.encode()) if key else body
+    hidden = bool(key) and hides(body, key)
+    text = (body if hidden else body[:_EXCERPT]).decode("utf-8", "replace")
+    return Answer(
+        status=response.status,
+        json=_parsed(body, key, hidden=hidden),
+        excerpt=(without_key(text, key) if hidden else text)[:_EXCERPT],
+        retry_after_s=wait_s(response.headers.get("Retry-After", ""), response.headers.get("Date", "")),
+    )
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes, key: str, *, hidden: bool) -> Any:
     try:
-        parsed = _json(body)
+        parsed, whole = _json(body)
         if b"\\ud" in body.lower():
             # Half of a surrogate pair is no text: it could be neither stored nor sent again.
             json.dumps(parsed, ensure_ascii=False).encode()
+        # Each piece of a reply may have held a piece of the key.
+        return without_key(parsed, key) if hidden or (key and not whole) else parsed
     except (ValueError, RecursionError):
         return None
-    return parsed
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes) -> tuple[Any, bool]:
+    """What a body holds, and whether it came as a whole."""
     try:
-        return json.loads(body)
+        return json.loads(body), True
     except ValueError:
-        return put_together(body)
+        return put_together(body), False

@@ -85,11 +85,11 @@ async def repeats_the_key(request: web.Request) -> web.StreamResponse:
     return web.json_response({"error": {"message": f"Incorrect API key provided: {key}."}}, status=401)
 
 
-async def breaks_off(request: web.Request) -> web.StreamResponse:
+async def breaks_off(request: web.Request, half: bytes = b'{"message": {"content": "half of') -> web.StreamResponse:
     """Close the connection in the middle of a body whose length was announced."""
     response = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "application/json"})
     await response.prepare(request)
-    await response.write(b'{"message": {"content": "half of')
+    await response.write(half)
     _cut(request)
     return response
 
