@@ -19,7 +19,7 @@ OrchestrateError             said in one line, with what to do next; exit 1
     │   └── ContradictionError  a judge's analysis ends against its score, even after it was asked about it
     ├── RefusalError         the model declined to answer
     ├── DeterministicError   the same call will fail again: 400, or a 500 that names an option
-    └── SetupError           unknown model, bad key, wrong address: nothing works until somebody mends it
+    └── SetupError           unknown model, bad key, no credit, wrong address: nothing works until somebody mends it
         └── UnreachableError  it did not answer when it was asked before the first record
 """
 
@@ -193,7 +193,7 @@ class DeterministicError(EndpointError):
 
 
 class SetupError(EndpointError):
-    """Unknown model, bad key or wrong address: nothing works until somebody mends it."""
+    """Unknown model, bad key, no credit or wrong address: nothing works until somebody mends it."""
 
     kind = ErrorClass.CONFIGURATION
 

@@ -29,7 +29,9 @@ _OVERFLOW = re.compile(
     re.I,
 )
 _UNKNOWN_MODEL = re.compile(r"model '[^']*' not found", re.I)
-_OPTION = re.compile(r"invalid (option|format)|option .* must be|unmarshal|cannot unmarshal|unsupported", re.I)
+_OPTION = re.compile(r"invalid (option|format)|option .* must be|unmarshal", re.I)
+# RFC 9110: a time-out, a conflict, a misdirected request; RFC 8470: too early. The same call may go well later.
+_PASSING = frozenset({408, 409, 421, 425})
 _LONGEST_TEXT = 1000  # characters; a server may repeat the whole prompt
 _WORDS: tuple[tuple[re.Pattern[str], type[EndpointError]], ...] = (
     (_OVERFLOW, OverflowingError),
@@ -54,29 +56,40 @@ def error_of(answer: Answer, address: str) -> EndpointError:
     match answer.status:
         case 401 | 403:
             return SetupError(f"{text} (check the endpoint's api_key_env or api_key_file, and its url)")
-        case 404 | 405:
+        case 402:
+            return SetupError(f"{text} (the account behind the endpoint's key has to be paid for)")
+        case 404 | 405 | 410:
             return SetupError(text)
         case 429 | 503:
             return CapacityError(text, retry_after_s=answer.retry_after_s)
-    return _by_words(text, answer.status)
+        case status if status in _PASSING:
+            return TransientError(text, retry_after_s=answer.retry_after_s)
+    return _by_words(answer, text, answer.status)
 
 
 def error_without_reply(answer: Answer, address: str) -> EndpointError:
     """The typed error for an answer of 200 that holds no whole reply; an error in it is read as that of a 500."""
     text = f"{address} answered 200 without a reply: {error_text(answer)}"
-    says_why = isinstance(answer.json, dict) and answer.json.get("error")
-    return incomplete(_by_words(text, 500) if says_why else TransientError(text))
+    return incomplete(_by_words(answer, text, 500) if _says_why(answer) else TransientError(text))
 
 
-def _by_words(text: str, status: int) -> EndpointError:
-    if status >= 500 and _TOGETHER.search(text):
+def _says_why(answer: Answer) -> bool:
+    """Whether the server itself speaks: a page in its place is that of something between it and us."""
+    return isinstance(answer.json, dict) and bool(answer.json.get("error"))
+
+
+def _by_words(answer: Answer, text: str, status: int) -> EndpointError:
+    said = error_text(answer)
+    if status >= 500 and _TOGETHER.search(said):
         return TransientError(text)
-    if status >= 500 and _MEMORY.search(text):
+    if status >= 500 and _MEMORY.search(said):
         return CapacityError(text, memory=True)
-    for words, error in _WORDS:
-        if words.search(text):
-            return error(text)
-    if 400 <= status < 500 and status != 408:
+    if status < 500 or _says_why(answer):
+        for words, error in _WORDS:
+            if words.search(said):
+                return error(text)
+    if 400 <= status < 500:
         return DeterministicError(text)
     # Ollama answers 500 for a wrong option: retrying that would fail for ever.
-    return DeterministicError(text) if _OPTION.search(text) else TransientError(text)
+    wrong_option = status == 500 and _says_why(answer) and _OPTION.search(said)
+    return DeterministicError(text) if wrong_option else TransientError(text)

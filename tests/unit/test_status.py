@@ -100,6 +100,46 @@ def test_status_without_reason_may_pass(status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *[(402, CONFIGURATION), (410, CONFIGURATION)],
+        *[(409, TRANSIENT), (421, TRANSIENT), (425, TRANSIENT)],
+        *[(413, DETERMINISTIC), (422, DETERMINISTIC), (451, DETERMINISTIC)],
+    ],
+)
+def test_status_alone_says_its_class(status: int, kind: ErrorClass) -> None:
+    assert error_of(answer(status, {"error": {"message": "no"}}), ADDRESS).kind is kind
+
+
+def test_unpaid_account_says_what_to_do() -> None:
+    error = error_of(answer(402, {"error": {"message": "Insufficient credits"}}), ADDRESS)
+
+    assert "Insufficient credits (the account behind the endpoint's key has to be paid for)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "excerpt"),
+    [
+        (502, None, "<html>Unsupported protocol: invalid format</html>"),
+        (500, None, "<html>invalid format</html>"),
+        (502, {"error": "invalid format"}, ""),
+        (500, {"error": 'Post "": unsupported protocol scheme'}, ""),
+        (500, {"detail": "invalid option"}, ""),
+        (504, None, "<html>upstream context length header</html>"),
+        (500, None, "<html>model 'x' not found</html>"),
+    ],
+)
+def test_only_servers_own_words_are_final(status: int, body: Any, excerpt: str) -> None:
+    assert error_of(answer(status, body, excerpt), ADDRESS).kind is TRANSIENT
+
+
+def test_address_is_not_read_as_words() -> None:
+    error = error_of(answer(500, {"error": "unexpected EOF"}), "http://context-size.example/out of memory")
+
+    assert error.kind is TRANSIENT
+
+
+@pytest.mark.parametrize(
     ("body", "excerpt", "words"),
     [
         ({"error": "server busy"}, "", "server busy"),
