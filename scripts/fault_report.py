@@ -3,8 +3,9 @@
 python -m scripts.fault_report [--take build/faults.jsonl] [--check]
 
 The suite appends one line a scenario to build/faults.jsonl. `--take` keeps the newest line of each in
-docs/explanation/faults.jsonl, in place of what was kept of a suite of that length before. From the kept lines the
-tables in docs/explanation/guarantees.md and the headline in README.md are written, between their markers.
+docs/explanation/faults.jsonl, in place of what was kept of a suite of that length before, and prints them. From the
+kept lines the tables in docs/explanation/guarantees.md and the headline in README.md are written, between their
+markers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _NUMBER = re.compile(r"F(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What came of one scenario; `length` is short or long."""
+    """What came of one scenario; `length` is short or long, `verified` counts the databases that were looked over."""
 
     name: str
     length: str
@@ -37,6 +38,7 @@ class Line:
     doubled: int
     repeated: int
     most: int
+    verified: int
 
 
 def read(path: Path) -> list[Line]:
@@ -61,23 +63,41 @@ def headline(lines: Sequence[Line]) -> str:
     steps = sum(line.points for line in longest if _number(line) == 1)
     faults, most = sum(line.points for line in longest), max((line.most for line in longest), default=0)
     lost, doubled = sum(line.lost for line in longest), sum(line.doubled for line in longest)
+    verified = sum(line.verified for line in longest)
     return (
         f"Killed at each of {steps:,} steps, and {faults:,} faults put in altogether: "
-        f"**{lost:,} turns lost, {doubled:,} doubled**, at most {most:,} calls made again after one fault."
+        f"**{lost:,} turns lost, {doubled:,} doubled**, at most {most:,} calls made again after one fault. "
+        f"`orchestrate db verify` has looked over {verified:,} databases that they left behind."
     )
 
 
 def table(lines: Sequence[Line]) -> str:
     """One row a scenario, for each suite that was run."""
     rows = [
-        "| scenario | suite | seed | faults | survived | lost | doubled | calls repeated | most after one |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| scenario | suite | seed | faults | survived | lost | doubled | calls repeated | most after one | verified |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for line in lines:
-        figures = (line.points, line.survived, line.lost, line.doubled, line.repeated, line.most)
-        told = " | ".join(f"{figure:,}" for figure in figures)
+        told = " | ".join(f"{figure:,}" for figure in _figures(line))
         rows.append(f"| {line.name} | {line.length} | {line.seed} | {told} |")
     return "\n".join(rows)
+
+
+def printed(lines: Sequence[Line]) -> str:
+    """A line a scenario and the headline, for a terminal."""
+    words = ("faults", "survived", "lost", "doubled", "repeated", "at most", "verified")
+    rows: list[tuple[str, ...]] = [("scenario", "suite", "seed", *words)]
+    rows += [(line.name, line.length, str(line.seed), *(f"{each:,}" for each in _figures(line))) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    told = (
+        [name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))]
+        for name, *cells in rows
+    )
+    return "\n".join(["  ".join(cells) for cells in told] + ["", headline(lines)])
+
+
+def _figures(line: Line) -> tuple[int, ...]:
+    return line.points, line.survived, line.lost, line.doubled, line.repeated, line.most, line.verified
 
 
 PAGES: Mapping[Path, Callable[[Sequence[Line]], str]] = {
@@ -117,16 +137,18 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the stale pages")
     wanted = parser.parse_args()
     if wanted.take is not None and not wanted.check:
-        _keep(take(read(wanted.take), read(KEPT)))
+        found = read(wanted.take)
+        _keep(take(found, read(KEPT)))
+        print(printed(found))
     lines = read(KEPT)
-    found = stale(lines)
-    for path in found:
+    outdated = stale(lines)
+    for path in outdated:
         if wanted.check:
             print(f"stale: {path.relative_to(ROOT)}; run python -m scripts.fault_report", file=sys.stderr)
         else:
             path.write_text(written(path.read_text(encoding="utf-8"), PAGES[path](lines)), encoding="utf-8")
             print(f"written: {path.relative_to(ROOT)}")
-    return int(wanted.check and bool(found))
+    return int(wanted.check and bool(outdated))
 
 
 if __name__ == "__main__":

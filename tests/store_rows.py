@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -95,14 +96,17 @@ def request(run_id: RunId, **changes: Any) -> ClaimRequest:
 
 
 def turn(step: Step = FIRST, **changes: Any) -> Turn:
+    reply: dict[str, Any] = {"analysis": "good", "evidence": ["a", "b"]}
+    if step == LAST:
+        reply["verdict_score"] = VERDICT.score
     usual: dict[str, Any] = {
         "role": step.role,
         "round": step.round,
         "model": step.model,
         "backend": Backend.OLLAMA,
         "endpoint": ENDPOINT,
-        "text": '{"analysis": "good", "evidence": ["a", "b"]}',
-        "reply": {"analysis": "good", "evidence": ["a", "b"]},
+        "text": json.dumps(reply),
+        "reply": reply,
         "quotes": (Quote(text="a", verified=True), Quote(text="b", verified=False)),
         "prompt_hash": "0" * 64,
         "asks": 1,

@@ -143,16 +143,6 @@ def contents(path: Path) -> str:
     return hashlib.sha256(repr(kept).encode()).hexdigest()
 
 
-def broken(path: Path) -> list[str]:
-    """What SQLite finds wrong with a database, and turns, verdicts and tasks that contradict each other."""
-    with closing(sqlite3.connect(path)) as connection:
-        found = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-        found += [f"orphan in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")]
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'verdicts'").fetchone():
-            found += [f"task {row[0]}: status and verdict differ" for row in connection.execute(_HALF_JUDGED)]
-    return found
-
-
 def turns(path: Path) -> dict[tuple[int, str], str]:
     """The text of every turn, by task and role; none where there is no table yet."""
     if not rows(path, "SELECT 1 FROM sqlite_master WHERE name = 'turns'"):
@@ -167,13 +157,3 @@ def resumed(night: Night, database: Path) -> RunEnd:
         if not (home / name).exists():
             (home / name).symlink_to(night.folder / name)
     return again(open_workplace(home, {}))
-
-
-# A task is done if and only if it has a verdict, and then the judge's turn is there.
-_HALF_JUDGED = """
-SELECT tasks.id FROM tasks
-LEFT JOIN verdicts ON verdicts.task_id = tasks.id
-LEFT JOIN turns ON turns.id = verdicts.turn_id
-WHERE (tasks.status = 'done') <> (verdicts.id IS NOT NULL)
-   OR (verdicts.id IS NOT NULL) <> (turns.role IS NOT NULL AND turns.role = 'judge' AND turns.task_id = tasks.id)
-"""

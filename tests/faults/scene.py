@@ -19,10 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from orchestrator.assets import Folders
-from orchestrator.cast import read_debate
-from orchestrator.debate.order import next_step
-from orchestrator.store.verify import Verified, verify
+from tests.faults.audit import Audit
 from tests.faults.injection import Injection
 from tests.faults.model_server import ROLES
 from tests.faults.report import ROOT
@@ -116,6 +113,7 @@ class Account:
     lost: int = 0
     doubled: int = 0
     repeated: list[int] = field(default_factory=list)  # calls made again, fault by fault
+    verified: int = 0  # databases looked over
 
     def add(self, other: Account) -> None:
         """Count another database's faults as well."""
@@ -124,11 +122,12 @@ class Account:
         self.lost += other.lost
         self.doubled += other.doubled
         self.repeated += other.repeated
+        self.verified += other.verified
 
-    def figures(self) -> tuple[int, int, int, int, int, int]:
+    def figures(self) -> tuple[int, int, int, int, int, int, int]:
         """As `report.line` wants them."""
         most = max(self.repeated, default=0)
-        return self.points, self.survived, self.lost, self.doubled, sum(self.repeated), most
+        return self.points, self.survived, self.lost, self.doubled, sum(self.repeated), most, self.verified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +148,7 @@ class Scene:
     calls: Path
     before: int  # bytes of the log of calls that are about databases before this one
     faults: list[Fault] = field(default_factory=list)
+    audit: Audit = field(default_factory=Audit)
 
     @property
     def database(self) -> Path:
@@ -198,12 +198,11 @@ class Scene:
 
     def faulted(self) -> None:
         """A fault has ended the only run: remember when, what was on disk, and whether that was well."""
-        self.faults.append(Fault(at=time.monotonic(), stored=self.stored(), well=self.verified().ok))
+        self.faults.append(Fault(at=time.monotonic(), stored=self.stored(), well=not self.breaches()))
 
-    def verified(self) -> Verified:
+    def breaches(self) -> list[str]:
         """What `orchestrate db verify` finds."""
-        debate = read_debate("posting", Folders(self.home))
-        return verify(self.database, {debate.digest: partial(next_step, debate)})
+        return self.audit.breaches(self.database, self.home)
 
     def unfinished(self) -> int:
         """Tasks without a verdict."""
@@ -233,17 +232,18 @@ class Scene:
         meanwhile: they count as repeated and not as doubled.
         """
         points = len(self.faults) if faults is None else faults
-        found = self.verified()
+        found = self.breaches()
         kept = set(self.rows("SELECT task_id, role, round, token FROM turns"))
         noted = self.acknowledgements()
         lost = sum(row not in kept for _, _, row in noted) + abs(self.unfinished() - failed)
-        well = found.ok and not lost
+        well = not found and not lost
         return Account(
             points=points,
             survived=points - sum(not fault.well for fault in self.faults) if well else 0,
             lost=lost,
-            doubled=len(found.breaches) + (0 if woken else self._asked_after_stored(noted)),
+            doubled=len(found) + (0 if woken else self._asked_after_stored(noted)),
             repeated=self._repeats(),
+            verified=self.audit.verified,
         )
 
     def _asked_after_stored(self, noted: list[tuple[float, Spoken, tuple[int, str, int, int]]]) -> int:
@@ -291,8 +291,10 @@ class Stage:
             f'url = "{self.url}"\nholds = {holds}\n'
         )
         records = home / "records.jsonl"
-        records.write_text("".join(f"{_record(number)}\n" for number in range(tasks)))
-        self.scene_in(home).run("submit", str(records), "--debate", "posting")
+        with records.open("w") as file:
+            file.writelines(f"{_record(number)}\n" for number in range(tasks))
+        submitting = self.scene_in(home).start("submit", str(records), "--debate", "posting")
+        assert submitting.wait(120 + tasks / 1_000) == 0, submitting.said()
         return home
 
     def scene(self, prepared: Path) -> Scene:

@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from orchestrator.domain import TaskStatus
 from orchestrator.errors import ErrorClass
 from orchestrator.scheduler.run import RunEnd
+from tests.faults.audit import Audit
+from tests.faults.nights import rows
 from tests.integration.places import ROOT, run_here, workplace
 from tests.servers.sins import MODEL, SINS, SinfulServer
 
@@ -112,7 +114,8 @@ def committed_by(backend: str) -> list[str]:
 class Outcome:
     """What became of the task that was sinned against, and of the others; `gaps_s` lie between its calls.
 
-    `sins` is how often its server sinned, and `told` what the run says of turns that it took all the same.
+    `sins` is how often its server sinned, `told` what the run says of turns that it took all the same, `again` all calls
+    that were made again, and `wrong` is what `db verify` finds afterwards.
     """
 
     sin: str
@@ -125,19 +128,24 @@ class Outcome:
     gaps_s: tuple[float, ...]
     others_done: int
     end: RunEnd
+    again: int
+    wrong: tuple[str, ...]
 
     def breaches(self, right: Right) -> list[str]:
         """What is not as it should be; empty if all is."""
         found = [
-            f"{what}: {got}, not {wanted}"
-            for what, got, wanted in (
-                ("sins", self.sins, right.sins),
-                ("verdict", self.verdict, right.verdict),
-                ("classes", [*map(str, self.classes)], [*map(str, right.classes)]),
-                ("told", sorted(self.told), sorted(right.told)),
-                ("calls", self.calls, right.calls),
-            )
-            if got != wanted
+            *self.wrong,
+            *(
+                f"{what}: {got}, not {wanted}"
+                for what, got, wanted in (
+                    ("sins", self.sins, right.sins),
+                    ("verdict", self.verdict, right.verdict),
+                    ("classes", [*map(str, self.classes)], [*map(str, right.classes)]),
+                    ("told", sorted(self.told), sorted(right.told)),
+                    ("calls", self.calls, right.calls),
+                )
+                if got != wanted
+            ),
         ]
         if right.stops is (self.end.error is None):
             found.append(f"the run ended with {self.end.error}")
@@ -164,6 +172,8 @@ async def suffer(name: str, backend: str, home: Path, *, marked: str = "") -> Ou
         cast = dict.fromkeys(("advocate", "critic", "judge"), MODEL)
         place = workplace(home, cast, settings, records=RECORDS, timeout_s=TIMEOUT_S)
         end = await run_here(place)
+    database = place.config.database
+    ((turns,),) = rows(database, "SELECT count(*) FROM turns")
     with place.reading() as reading:
         (task,) = reading.find(first["id"])
         done = sum(row.score is not None for row in reading.verdicts() if row.key != first["id"])
@@ -180,17 +190,21 @@ async def suffer(name: str, backend: str, home: Path, *, marked: str = "") -> Ou
         gaps_s=tuple(after - before for before, after in pairwise(times)),
         others_done=done,
         end=end,
+        # The last call for a task without a verdict is not made again.
+        again=len(server.asked) - turns - (task.verdict is None),
+        wrong=tuple(Audit().breaches(database, home)),
     )
 
 
-def table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+def table(lines: Sequence[Sequence[str]]) -> Iterable[str]:
     """Rows with their columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-async def _suffer_all(names: Sequence[str], backend: str) -> list[Outcome]:
+async def suffer_all(names: Iterable[str], backend: str) -> list[Outcome]:
+    """A small run for each of these sins, one after the other."""
     found = []
     for name in names:
         with TemporaryDirectory(prefix="sins-") as home:
@@ -206,9 +220,9 @@ def main() -> int:
     parser.add_argument("--backend", choices=list(PATH), default="ollama", help="the interface the server speaks")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these sins")
     wanted = parser.parse_args()
-    outcomes = asyncio.run(_suffer_all(wanted.names or committed_by(wanted.backend), wanted.backend))
-    rows = [("sin", "class", "what became of the task", "calls", "others done")]
-    print("\n".join(table([*rows, *(outcome.row() for outcome in outcomes)])))
+    outcomes = asyncio.run(suffer_all(wanted.names or committed_by(wanted.backend), wanted.backend))
+    head = ("sin", "class", "what became of the task", "calls", "others done")
+    print("\n".join(table([head, *(outcome.row() for outcome in outcomes)])))
     wrong = {outcome.sin: breaches for outcome in outcomes if (breaches := outcome.breaches(RIGHT[outcome.sin]))}
     for sin, breaches in wrong.items():
         print(f"WRONG {sin}: {'; '.join(breaches)}", file=sys.stderr)

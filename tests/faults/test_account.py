@@ -28,7 +28,7 @@ def call_again(scene: Scene, role: str) -> None:
 
 
 def test_undisturbed_run_needs_six_calls(done: Scene) -> None:
-    assert done.account(1) == Account(points=1, survived=1)
+    assert done.account(1) == Account(points=1, survived=1, verified=1)
     assert len(done.spoken()) == len(done.acknowledgements()) == 6
 
 
@@ -55,7 +55,7 @@ def test_unfinished_task_is_lost(done: Scene) -> None:
 def test_call_for_stored_turn_is_double(done: Scene) -> None:
     call_again(done, "critic")
 
-    assert done.account(1) == Account(points=1, survived=1, doubled=1, repeated=[1])
+    assert done.account(1) == Account(points=1, survived=1, doubled=1, repeated=[1], verified=1)
 
 
 def test_broken_promise_is_double(done: Scene) -> None:
@@ -71,7 +71,7 @@ def test_call_in_vain_is_repeat(done: Scene) -> None:
     done.faults.append(Fault(at=time.monotonic(), stored=done.stored() - {in_vain}, well=True))
     call_again(done, "judge")
 
-    assert done.account() == Account(points=1, survived=1, repeated=[1])
+    assert done.account() == Account(points=1, survived=1, repeated=[1], verified=1)
 
 
 def test_fault_that_broke_something_is_not_survived(done: Scene) -> None:

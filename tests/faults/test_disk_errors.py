@@ -14,13 +14,13 @@ import pytest
 from orchestrator.app.workplace import open_workplace
 from orchestrator.errors import StoreError
 from tests.faults import report
+from tests.faults.audit import Audit
 from tests.faults.disk import Disk, Op, Platter
 from tests.faults.injection import Injection
 from tests.faults.nights import (
     DATABASE,
     WORKERS,
     Heard,
-    broken,
     place_on,
     rows,
     run_on,
@@ -89,7 +89,7 @@ def calls_of(submitted: Path, home: Path) -> dict[str, int]:
     return {kind: sum(op.kind == kind for op in disk.ops) for kind in ("write", "sync")}
 
 
-def spend(submitted: Path, home: Path, fault: Fault) -> Outcome:
+def spend(submitted: Path, home: Path, fault: Fault, audit: Audit) -> Outcome:
     """A run on a disk that fails, and after a power cut the same command on a disk that is well."""
     shutil.copytree(submitted, home)
     disk, said = Disk(), ""
@@ -105,30 +105,32 @@ def spend(submitted: Path, home: Path, fault: Fault) -> Outcome:
     for op in disk.ops:
         platter.take(op)
     left = turns(written(home, platter.as_synced()))
+    breaches = audit.breaches(home / DATABASE, home)
     again = run_on(well := Disk(), open_workplace(home, {}))
     well.close()
+    breaches += audit.breaches(home / DATABASE, home)
     return Outcome(
         said=said,
         lost=sum(left.get(turn) != text for turn, text in kept.items()),
         repeated=len({(turn.task, turn.role) for turn in heard} - left.keys()),
-        whole=not broken(home / DATABASE)
+        whole=not breaches
         and again.tally.turns == len(turns(home / DATABASE)) - len(left)
         and rows(home / DATABASE, "SELECT count(*) FROM verdicts") == [(RECORDS,)],
     )
 
 
 def test_failing_disk_loses_nothing_acknowledged(submitted: Path, tmp_path: Path) -> None:
-    chance, calls = Random(report.SEED), calls_of(submitted, tmp_path / "undisturbed")
+    chance, audit, calls = Random(report.SEED), Audit(), calls_of(submitted, tmp_path / "undisturbed")
 
     outcomes = []
     for number in range(POINTS):
         kind, code = KINDS[number % len(KINDS)]
         fault = Fault(kind=kind, code=code, at=chance.randint(1, calls[kind]), lasts=chance.random() < 0.5)
-        outcomes.append(spend(submitted, tmp_path / "failing", fault))
+        outcomes.append(spend(submitted, tmp_path / "failing", fault, audit))
         shutil.rmtree(tmp_path / "failing")
     whole, lost = sum(each.whole for each in outcomes), sum(each.lost for each in outcomes)
     repeated = [each.repeated for each in outcomes]
-    report.line("F5 I/O error or full disk", POINTS, whole, lost, 0, sum(repeated), max(repeated))
+    report.line("F5 I/O error or full disk", POINTS, whole, lost, 0, sum(repeated), max(repeated), audit.verified)
 
     assert (whole, lost) == (POINTS, 0)
     said = {each.said for each in outcomes}

@@ -22,15 +22,15 @@ from orchestrator.debate.replies import ReplyForm, reply_form
 from orchestrator.domain import Role
 from orchestrator.errors import ConfigError, ShapeError
 from orchestrator.strict_json import JsonError, parse_object
-from tests.faults.report import LONG, many
+from tests.faults.report import many
 
 Read = TypeVar("Read")
 Refusal = TypeVar("Refusal", bound=Exception)
 
 FUZZ = settings(
-    max_examples=many(500, 50_000),
+    max_examples=many(500, 20_000),
     deadline=None,
-    derandomize=not LONG,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 DEBATE = read_debate("posting", Folders(Path(__file__).parent))

@@ -16,9 +16,10 @@ from orchestrator.app.workplace import open_workplace
 from orchestrator.store import schema
 from orchestrator.store.reading import Reading
 from tests.faults import report
+from tests.faults.audit import Audit
 from tests.faults.disk import Disk, Op, Platter
 from tests.faults.driver import stored_on
-from tests.faults.nights import DATABASE, again, broken, contents, rows
+from tests.faults.nights import DATABASE, again, contents, rows
 from tests.faults.report import many
 from tests.store_rows import MIGRATIONS
 
@@ -81,6 +82,7 @@ def left(folder: Path, files: Mapping[str, bytes]) -> Path:
 def test_killed_upgrade_is_undone_or_done(tmp_path: Path, revision: str) -> None:
     upgrade = upgraded(released(tmp_path / "released", revision))
     platter, chance, points, whole = Platter(upgrade.before), Random(report.SEED), 0, 0
+    audit = Audit()
     finished = set(chance.sample(range(len(upgrade.ops)), min(FINISHED, len(upgrade.ops))))
 
     for number, op in enumerate(upgrade.ops):
@@ -89,11 +91,12 @@ def test_killed_upgrade_is_undone_or_done(tmp_path: Path, revision: str) -> None
             path = left(tmp_path / "killed", files)
             points += 1
             found = state(path)
-            whole += found in (upgrade.old, upgrade.new) and not broken(path)
+            whole += found in (upgrade.old, upgrade.new) and not audit.breaches(path)
             if number in finished:
                 schema.upgrade(path, MIGRATIONS)
                 assert state(path) == upgrade.new
-    report.line(f"F15 upgrade from {revision}, killed at each write", points, whole, 0, 0, 0, 0)
+                assert audit.breaches(path) == []
+    report.line(f"F15 upgrade from {revision}, killed at each write", points, whole, 0, 0, 0, 0, audit.verified)
 
     assert whole == points
 
@@ -117,4 +120,4 @@ def test_night_of_an_older_version_goes_on(tmp_path: Path, revision: str) -> Non
     assert found == {1: "done", 2: "done", 3: "cancelled", 4: "done", 5: "done", 6: "done"}
     assert (end.tally.done, end.tally.rescued) == (3, 2)
     assert rows(path, "SELECT id, text FROM turns")[: len(before)] == before
-    assert broken(path) == []
+    assert Audit().breaches(path) == []

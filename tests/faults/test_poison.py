@@ -16,8 +16,9 @@ import pytest
 
 from orchestrator.app.workplace import Workplace
 from tests.faults import report
+from tests.faults.audit import Audit
 from tests.faults.injection import Injection
-from tests.faults.nights import broken, rows
+from tests.faults.nights import rows
 from tests.faults.scene import Account, Scene, Stage
 from tests.integration.places import ROOT, run_here, workplace
 from tests.servers.ollama import OllamaStandIn
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.slow
 
 def outcome(database: Path) -> tuple[list[tuple[Any, ...]], int]:
     """The failed tasks with their class and attempts, and how many have a verdict."""
-    assert broken(database) == []
+    assert Audit().breaches(database, database.parent) == []
     return rows(database, FAILED), rows(database, "SELECT count(*) FROM verdicts")[0][0]
 
 
@@ -88,7 +89,7 @@ def test_record_that_eats_memory_fails_alone(set_up: Callable[[float], Stage]) -
     assert outcome(scene.database) == ([(key, "deterministic", 1)], RECORDS - 1)
     account = scene.account(1, failed=1)
     report.line("F13 poison: it eats the memory", *account.figures())
-    assert account == Account(points=1, survived=1)
+    assert account == Account(points=1, survived=1, verified=1)
 
 
 def title_of(key: str) -> str:
@@ -123,7 +124,7 @@ async def test_record_that_breaks_its_template_fails_alone(tmp_path: Path) -> No
 
     assert outcome(place.config.database) == ([(POISON, "deterministic", 1)], RECORDS - 1)
     repeated = asked(server) - 3 * (RECORDS - 1)
-    report.line("F13 poison: it breaks its template", 1, 1, 0, 0, repeated, repeated)
+    report.line("F13 poison: it breaks its template", 1, 1, 0, 0, repeated, repeated, 1)
     assert repeated == 0
 
 
@@ -145,5 +146,5 @@ async def test_record_whose_model_is_never_valid_fails_alone(tmp_path: Path) -> 
     assert outcome(place.config.database) == ([(POISON, "shape", 2)], RECORDS - 1)  # twice the same error is enough
     # The last reply is not asked for again; no other call is.
     repeated = asked(server) - 3 * (RECORDS - 1) - 1
-    report.line("F13 poison: its model is never valid", bad, bad, 0, 0, repeated, 1)
+    report.line("F13 poison: its model is never valid", bad, bad, 0, 0, repeated, 1, 1)
     assert repeated == bad - 1

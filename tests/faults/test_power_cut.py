@@ -14,12 +14,12 @@ from random import Random
 import pytest
 
 from tests.faults import report
+from tests.faults.audit import Audit
 from tests.faults.disk import Platter
 from tests.faults.nights import (
     WORKERS,
     Heard,
     Night,
-    broken,
     contents,
     recorded,
     resumed,
@@ -46,6 +46,7 @@ class Toll:
     whole: int = 0
     lost: list[int] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
+    audit: Audit = field(default_factory=Audit)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,17 +73,20 @@ def cut(night: Night, folder: Path, visit: Callable[[Path, int], None]) -> Toll:
         while toll.points < CUTS and moments[toll.points] == number:
             database = written(folder, platter.as_torn(chance) if chance.random() < 0.8 else platter.as_synced())
             left = turns(database)
-            toll.whole += not broken(database) and contents(database) in night.states
+            toll.whole += not toll.audit.breaches(database, night.folder) and contents(database) in night.states
             toll.lost.append(sum(left.get(turn) != text for turn, text in before.kept.items()))
             toll.repeated.append(len(before.said.keys() - left.keys()))
             if toll.points in visited:
                 visit(database, len(left))
+                assert toll.audit.breaches(database, night.folder) == []
             toll.points += 1
     return toll
 
 
 def tell(name: str, toll: Toll) -> None:
-    report.line(name, toll.points, toll.whole, sum(toll.lost), 0, sum(toll.repeated), most(toll.repeated))
+    report.line(
+        name, toll.points, toll.whole, sum(toll.lost), 0, sum(toll.repeated), most(toll.repeated), toll.audit.verified
+    )
 
 
 def most(counts: Iterable[int]) -> int:

@@ -52,7 +52,7 @@ def struck_often(stage: Stage, holds: int, number: signal.Signals, times: int, e
 @pytest.mark.slow
 @pytest.mark.parametrize(("holds", "how"), [(3, "depth first"), (1, "in waves")])
 def test_kills_lose_and_double_nothing(set_up: Callable[[float], Stage], holds: int, how: str) -> None:
-    times = many(100, 2500)
+    times = many(100, 1500)
 
     total = struck_often(set_up(LATENCY_S), holds, signal.SIGKILL, times, {-signal.SIGKILL})
 
@@ -63,7 +63,7 @@ def test_kills_lose_and_double_nothing(set_up: Callable[[float], Stage], holds: 
 
 @pytest.mark.slow
 def test_stopping_repeats_nothing(set_up: Callable[[float], Stage]) -> None:
-    times = many(50, 500)
+    times = many(50, 300)
 
     # Before it begins to claim, a run is ended by the signal itself.
     total = struck_often(set_up(LATENCY_S), 3, signal.SIGTERM, times, {130, -signal.SIGTERM})

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from scripts import fault_report
-from scripts.fault_report import BEGIN, END, Line, headline, read, take, written
+from scripts.fault_report import BEGIN, END, Line, headline, printed, read, take, written
 from tests.faults import report
 
 
 def found(name: str, length: str = "short", points: int = 10, **changes: int) -> Line:
-    usual = {"seed": 1, "survived": points, "lost": 0, "doubled": 0, "repeated": 5, "most": 2}
+    usual = {"seed": 1, "survived": points, "lost": 0, "doubled": 0, "repeated": 5, "most": 2, "verified": 4}
     return Line(name=name, length=length, points=points, **usual | changes)
 
 
@@ -27,9 +27,9 @@ def test_suite_and_pages_speak_the_same_line(
     monkeypatch.setenv("FAULT_REPORT", str(tmp_path / "some" / "faults.jsonl"))
     monkeypatch.setattr(report, "LONG", False)
 
-    report.line("F2 random", 9, 9, 0, 0, 1, 1)
-    report.line("F10 later", 3, 3, 0, 0, 0, 0, seed=7)
-    report.line("F2 random", 10, 9, 1, 2, 5, 3)
+    report.line("F2 random", 9, 9, 0, 0, 1, 1, 9)
+    report.line("F10 later", 3, 3, 0, 0, 0, 0, 4, seed=7)
+    report.line("F2 random", 10, 9, 1, 2, 5, 3, 4)
 
     assert read(tmp_path / "some" / "faults.jsonl") == [
         found("F2 random", survived=9, lost=1, doubled=2, most=3, seed=report.SEED),
@@ -38,7 +38,7 @@ def test_suite_and_pages_speak_the_same_line(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == (
         f"F2 random [short, seed {report.SEED}]: 10 points, 9 survived, 1 lost, 2 doubled, 5 repeated, "
-        "at most 3 after one fault"
+        "at most 3 after one fault, 4 verified"
     )
 
 
@@ -61,6 +61,15 @@ def test_headline_adds_up_the_longest_suites() -> None:
 
     assert "each of 100 steps, and 5,105 faults" in said
     assert "**2 turns lost, 1 doubled**, at most 4 calls" in said
+    assert "looked over 12 databases" in said
+
+
+def test_printed_table_has_aligned_columns() -> None:
+    rows = printed([found("F1 steps"), found("F2 at random times", points=5000)]).splitlines()
+
+    assert rows[2].startswith("F2 at random times  short     1   5,000     5,000     0        0         5        2")
+    assert len({len(row) for row in rows[:3]}) == 1
+    assert rows[-1].startswith("Killed at each of 10 steps, and 5,010 faults")
 
 
 def test_text_stands_between_markers() -> None:
