@@ -127,7 +127,7 @@ async def test_reply_that_ended_by_itself_is_complete(end: dict[str, Any]) -> No
     assert (await said(ollama_at, a_reply(**end))).text == "{}"
 
 
-@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -5, HUGE, True, "9"])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -5, pytest.param(HUGE, id="huge"), True, "9"])
 async def test_numbers_that_nobody_can_use_are_left_out(odd: Any) -> None:
     names = ("prompt_eval_count", "eval_count", "load_duration", "prompt_eval_duration", "eval_duration")
     usage = {"prompt_tokens": odd, "completion_tokens": odd, "prompt_tokens_details": {"cached_tokens": odd}}
@@ -137,7 +137,9 @@ async def test_numbers_that_nobody_can_use_are_left_out(odd: Any) -> None:
         assert (await said(connect, body)).usage == Usage()
 
 
-@pytest.mark.parametrize("odd", [HUGE, -HUGE, True, math.nan, math.inf, "9"])
+@pytest.mark.parametrize(
+    "odd", [pytest.param(HUGE, id="huge"), pytest.param(-HUGE, id="-huge"), True, math.nan, math.inf, "9"]
+)
 async def test_size_that_nobody_can_use_is_left_out(odd: Any) -> None:
     body = {"models": [{"name": "m1:latest", "digest": "d", "size": odd}]}
 

@@ -22,7 +22,7 @@ NO_NUMBERS: list[Any] = [math.nan, math.inf, -math.inf, -1, -0.5, HUGE, -HUGE, T
 NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from(NO_NUMBERS))
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:9])
 def test_no_number_is_read_as_none(value: Any) -> None:
     assert seconds(value, NANO) is None
     assert seconds(value, 1e-3) is None
@@ -74,7 +74,7 @@ def test_time_zone_of_no_place_asks_for_nothing_odd(zone: str) -> None:
     assert told is None or 0 <= told <= 3600
 
 
-@pytest.mark.parametrize("odd", [math.nan, math.inf, -(10**18), HUGE])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -(10**18), pytest.param(HUGE, id="huge")])
 def test_odd_times_of_an_answer_are_left_out(odd: float) -> None:
     names = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
     answer = Answer(status=200, json=dict.fromkeys(names, odd), excerpt="", retry_after_s=None)
