@@ -114,8 +114,8 @@ def committed_by(backend: str) -> list[str]:
 class Outcome:
     """What became of the task that was sinned against, and of the others; `gaps_s` lie between its calls.
 
-    `sins` is how often its server sinned, `told` what the run says of turns that it took all the same, `again` all calls
-    that were made again, and `wrong` is what `db verify` finds afterwards.
+    `sins` is how often its server sinned, `told` what the run says of turns that it took all the same, `again` are all
+    calls that were made again, and `wrong` is what `db verify` finds afterwards.
     """
 
     sin: str
