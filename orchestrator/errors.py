@@ -20,7 +20,7 @@ OrchestrateError             said in one line, with what to do next; exit 1
     ├── RefusalError         the model declined to answer
     ├── DeterministicError   the same call will fail again: 400, or a 500 that names an option
     └── SetupError           unknown model, bad key, no credit, wrong address: nothing works until somebody mends it
-        └── UnreachableError  it did not answer when it was asked before the first record
+        └── UnreachableError  it did not answer, or was loading, when it was asked before the first record
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class SetupError(EndpointError):
 
 
 class UnreachableError(SetupError):
-    """An endpoint did not answer when it was asked before the first record."""
+    """An endpoint did not answer, or was loading, when it was asked before the first record."""
 
 
 Incomplete = TypeVar("Incomplete", bound=EndpointError)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator.app.casting import Casting
 from orchestrator.app.workplace import Workplace
-from orchestrator.errors import EndpointError, TransientError
+from orchestrator.errors import CapacityError, EndpointError, TransientError
 from orchestrator.measures import ModelFile
 
 _LOADED = ("vllm",)  # they answer for all of their models at any time
@@ -24,7 +24,7 @@ class Told:
     """What one endpoint told.
 
     Attributes:
-        answers: False if it was asked and did not answer.
+        answers: False if it was asked and did not answer, or has no room yet.
         files: its models' files; None where their sizes matter and it did not tell.
         loaded: the models it has loaded.
     """
@@ -68,7 +68,7 @@ async def _ask(workplace: Workplace, casting: Casting, castings: Sequence[Castin
     try:
         loaded = await endpoint.loaded()
         files = await endpoint.files() if settings.holds_gib else {}
-    except TransientError:
+    except (TransientError, CapacityError):
         answers = False
     except EndpointError:
         pass  # it did answer; a run would stop and say what is wrong with it

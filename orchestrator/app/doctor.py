@@ -50,9 +50,10 @@ def examine(
     )
     with nullcontext() if exam is None else alone(workplace.config.database):
         findings += _database(workplace)
-        debates, prompts, said = _debates(workplace, [only] if only else workplace.names())
+        names = [only] if only else workplace.names()
+        debates, prompts, said = _debates(workplace, names)
         findings += said
-        findings += asyncio.run(_endpoints(workplace, debates, prompts, exam))
+        findings += asyncio.run(_endpoints(workplace, debates, len(names), prompts, exam))
     findings.append(_gpu())
     return findings
 
@@ -107,14 +108,15 @@ def _database(workplace: Workplace) -> Iterator[Finding]:
 
 
 async def _endpoints(
-    workplace: Workplace, debates: Sequence[Debate], prompts: Sequence[Rendered], exam: ExamRequest | None
+    workplace: Workplace, debates: Sequence[Debate], asked: int, prompts: Sequence[Rendered], exam: ExamRequest | None
 ) -> list[Finding]:
     config = workplace.config
     castings, findings = _castings(workplace, debates)
+    all_cast = len(debates) == asked and not findings
     benches = []
     for casting in castings:
         bench = Bench(casting=casting, subjects=subjects(config, casting, debates, prompts))
-        said = await _endpoint(workplace, bench, contexts=exam is None)
+        said = await _endpoint(workplace, bench, contexts=exam is None, all_cast=all_cast)
         findings += said
         findings += await _weights(workplace, casting)
         if said[0].health is not Health.BAD:
@@ -138,7 +140,7 @@ def _castings(workplace: Workplace, debates: Sequence[Debate]) -> tuple[list[Cas
     return [Casting(name=name, settings=endpoints[name], models=models) for name, models in wanted.items()], findings
 
 
-async def _endpoint(workplace: Workplace, bench: Bench, *, contexts: bool) -> list[Finding]:
+async def _endpoint(workplace: Workplace, bench: Bench, *, contexts: bool, all_cast: bool) -> list[Finding]:
     casting = bench.casting
     about = f"endpoint {casting.name}"
     endpoint = open_endpoint(workplace.config, casting)
@@ -154,7 +156,7 @@ async def _endpoint(workplace: Workplace, bench: Bench, *, contexts: bool) -> li
     parts = [casting.settings.backend, casting.settings.url]
     parts.append(f"serves {', '.join(sorted(there))}" if there else "no model, only cues from the prompt")
     parts += [f"loaded: {', '.join(sorted(loaded))}"] if loaded else []
-    if not casting.models:
+    if not casting.models and all_cast:
         return [note(about, ", ".join(filter(None, [*parts, "no card wants a model of it"])))]
     return [good(about, ", ".join(filter(None, parts))), *more]
 

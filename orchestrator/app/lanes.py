@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from orchestrator.app.casting import Casting
+from orchestrator.app.weights import shared_weights
 from orchestrator.app.working import Working, turns_in_flight
 from orchestrator.backends.fallback import FallbackEndpoint
 from orchestrator.config import Config, EndpointSettings
-from orchestrator.errors import EndpointError, SetupError, TransientError, UnreachableError
+from orchestrator.errors import CapacityError, EndpointError, SetupError, TransientError, UnreachableError
 from orchestrator.ports import Endpoint, Sampling
 from orchestrator.scheduler.context import LaneSettings
 
@@ -88,17 +89,16 @@ async def preflight(endpoint: Endpoint, models: Mapping[str, Sampling]) -> None:
     """Ask an endpoint whether it has the models wanted of it, before the first record is spent on it.
 
     Raises:
-        UnreachableError: it does not answer.
+        UnreachableError: it does not answer, or has no room yet.
         SetupError: it does not have them; the message lists those it has.
     """
     name = endpoint.name
     wanted = {*models, *(each.fallback_model for each in models.values() if each.fallback_model)}
     try:
         there = await endpoint.available()
-    except SetupError:
-        raise
-    except TransientError as error:
-        raise UnreachableError(f"endpoint {name!r}: {error} (is it running? orchestrate doctor tells more)") from error
+    except (TransientError, CapacityError) as error:
+        hint = "is it running?" if isinstance(error, TransientError) else "is it still loading? then wait for it"
+        raise UnreachableError(f"endpoint {name!r}: {error} ({hint})") from error
     except EndpointError as error:
         raise SetupError(f"endpoint {name!r}: {error}") from error
     missing = sorted(wanted - there) if there is not None else []
@@ -107,6 +107,31 @@ async def preflight(endpoint: Endpoint, models: Mapping[str, Sampling]) -> None:
         near = list(dict.fromkeys(found for model in missing for found in _near(model, there or ())))
         hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
         raise SetupError(f"endpoint {name!r} has no model {', '.join(map(repr, missing))}{hint}; it has: {have}")
+
+
+async def look_first(lanes: Sequence[LaneSettings]) -> list[str]:
+    """Ask all endpoints before the first record; what somebody should know of them.
+
+    One that does not answer, or is still loading, is left to its own lane if the others serve its models meanwhile.
+
+    Raises:
+        UnreachableError: it does not answer, and nobody else serves its models.
+        SetupError: an endpoint lacks a model, or cannot be worked with as it is set.
+    """
+    warnings: list[str] = []
+    for lane in lanes:
+        try:
+            await preflight(lane.endpoint, lane.models)
+            warnings += await shared_weights(lane.endpoint, lane.models)
+        except UnreachableError:
+            if not _others_serve(lane, lanes):
+                raise
+    return warnings
+
+
+def _others_serve(lane: LaneSettings, lanes: Sequence[LaneSettings]) -> bool:
+    others = {model for other in lanes if other is not lane for model in other.models}
+    return lane.models.keys() <= others
 
 
 def _near(model: str, there: Collection[str]) -> list[str]:

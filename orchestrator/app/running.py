@@ -11,14 +11,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from orchestrator.app.clock import SystemClock
-from orchestrator.app.lanes import open_lane, preflight
+from orchestrator.app.lanes import look_first, open_lane
 from orchestrator.app.planning import outlook
-from orchestrator.app.weights import shared_weights
 from orchestrator.app.workplace import Workplace
 from orchestrator.cast import Debate
 from orchestrator.debate.graph import untraced
 from orchestrator.domain import JobDraft, Submission, TaskStatus
-from orchestrator.errors import BusyError, NotFoundError, UnreachableError
+from orchestrator.errors import BusyError, NotFoundError
 from orchestrator.ports import RunStart, TaskStore
 from orchestrator.scheduler.ceiling import ceiling_of
 from orchestrator.scheduler.context import LaneSettings, Watch
@@ -134,22 +133,10 @@ async def _run(store: TaskStore, settings: RunSettings) -> RunEnd:
     settle()
     async with AsyncExitStack() as stack:
         stack.enter_context(untraced())
-        warnings: list[str] = []
         for lane in settings.lanes:
             stack.push_async_callback(lane.endpoint.close)
-            try:
-                await preflight(lane.endpoint, lane.models)
-                warnings += await shared_weights(lane.endpoint, lane.models)
-            except UnreachableError:
-                # Its lane waits for it, and the others do its work meanwhile.
-                if not _others_serve(lane, settings.lanes):
-                    raise
+        warnings = await look_first(settings.lanes)
         return await run(store, SystemClock(), replace(settings, warnings=warnings))
-
-
-def _others_serve(lane: LaneSettings, lanes: Sequence[LaneSettings]) -> bool:
-    others = {model for other in lanes if other is not lane for model in other.models}
-    return lane.models.keys() <= others
 
 
 def settle() -> None:

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.format import duration, visible
+from orchestrator.cli.format import counted, duration, visible
 
 if TYPE_CHECKING:
     from orchestrator.scheduler.tally import Pause, Tally
@@ -99,7 +99,7 @@ def line(tally: Tally, work: Work, seconds: float) -> str:
     parts = [
         f"done {tally.done} of {work.tasks}",
         f"failed {tally.failed}",
-        f"{tally.turns} turns",
+        counted(tally.turns, "turn"),
         f"{_per_minute(tally, seconds):.1f} per minute",
         f"loads {tally.swaps}",
         f"loaded {loaded}",
@@ -111,7 +111,8 @@ def line(tally: Tally, work: Work, seconds: float) -> str:
 
 
 def _since(pause: Pause) -> str:
-    return f"since {pause.since:%H:%M:%S} UTC: {visible(pause.why)}"
+    until = f", left alone until {pause.until:%H:%M:%S} UTC as it asked" if pause.until else ""
+    return f"since {pause.since:%H:%M:%S} UTC{until}: {visible(pause.why)}"
 
 
 def _in_flight(tally: Tally, endpoint: str) -> str:

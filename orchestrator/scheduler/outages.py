@@ -5,6 +5,8 @@ A pause says since when and why, in the run's display and, through the store, in
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from orchestrator.errors import CapacityError, EndpointError, TransientError
 from orchestrator.scheduler.breaker import pause_s
 from orchestrator.scheduler.context import LaneSettings, RunContext
@@ -51,10 +53,10 @@ class Outages:
 
     def begin(self, why: str, at_least_s: float = 0.0) -> None:
         """Nothing is to be sent there until it answers, and not for so many seconds if the server asked for that."""
-        since = self._run.tally.paused[self._name].since if self.paused else self._run.clock.now()
+        now, before = self._run.clock.now(), self._run.tally.paused.get(self._name)
         self.paused = True
         self._at_least_s = max(self._at_least_s, at_least_s)
-        self._run.tally.paused[self._name] = Pause(since=since, why=why)
+        self._run.tally.paused[self._name] = prolonged(before, why, now, at_least_s)
         self._floors.seats.close()
 
     def went_well(self) -> None:
@@ -104,3 +106,12 @@ class Outages:
         if text != self._said:
             self._said = text
             await self._run.commits.do(lambda store: store.note_run(self._run.run_id, text))
+
+
+def prolonged(before: Pause | None, why: str, now: datetime, at_least_s: float) -> Pause:
+    """A pause that begins, or goes on for another reason: since its beginning, and as long as was asked for at most."""
+    until = [now + timedelta(seconds=at_least_s)] if at_least_s else []
+    if before is None:
+        return Pause(since=now, why=why, until=max(until, default=None))
+    until += [before.until] if before.until is not None and before.until > now else []
+    return Pause(since=before.since, why=why, until=max(until, default=None))

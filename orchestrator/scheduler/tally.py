@@ -15,10 +15,11 @@ _MOST_NOTES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """An endpoint that nothing is sent to, since when, and why."""
+    """An endpoint that nothing is sent to, since when, and why; `until` is how long it asked to be left alone."""
 
     since: datetime
     why: str
+    until: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class Tally:
     def pauses(self) -> str:
         """Which endpoints are paused, since when and why, in one line; empty if none is."""
         return "; ".join(
-            f"{endpoint} paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC: {pause.why}"
+            f"{endpoint} paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC{_asked(pause)}: {pause.why}"
             for endpoint, pause in self.paused.items()
         )
 
@@ -116,3 +117,7 @@ class Tally:
         if len(self.notes) > _MOST_NOTES:
             self.forgotten += _MOST_NOTES // 2
             del self.notes[: _MOST_NOTES // 2]
+
+
+def _asked(pause: Pause) -> str:
+    return f", left alone until {pause.until:%Y-%m-%d %H:%M:%S} UTC as it asked" if pause.until else ""

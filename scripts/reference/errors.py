@@ -13,8 +13,8 @@ _MOST = int(Settings.model_fields["max_attempts"].default)
 _INTRO = f"""\
 A failed attempt has a class, and the class decides what is done about it; `orchestrate errors` shows both. The
 figures are those of `max_attempts = {_MOST}`, the default. Waits are spread by chance up to the time named here; one
-that the server asks for (`Retry-After`) is never cut short. An attempt that does not count leaves the task its tries:
-an outage uses none of them up. What you can do about each class is said in [when something
+that the server asks for (`Retry-After`) is waited to its end, up to an hour. An attempt that does not count leaves the
+task its tries: an outage uses none of them up. What you can do about each class is said in [when something
 fails](../howto/failures.md)."""
 _COLUMNS = ["class", "meaning", "raised as", "what is done", "counts"]
 _BY_HAND = """\

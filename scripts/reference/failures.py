@@ -28,7 +28,7 @@ The same error twice (the same class and, numbers aside, the same text, for the 
 the third call would only cost time. Of `transient` errors that holds only if the endpoint answered something else in
 between; otherwise the fault may be the server's, and it gets a trial call first. A call that stalled tells nothing of
 its record, so such a turn has all its attempts. Waits are spread by chance, and a wait that the server asks for
-(`Retry-After`) is never cut short."""
+(`Retry-After`) is kept to, up to an hour; `PAUSED` says until when."""
 _OUTAGE = """\
 An endpoint is at fault if nothing answers there, or if three tasks in a row fail and nothing goes well in between. It
 is paused then: turns in flight end, nothing new is sent, and after 1, 2, 4 … 30 s it is asked whether it is there,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.app.clock import SystemClock
-from orchestrator.app.lanes import open_lane, preflight
+from orchestrator.app.lanes import look_first, open_lane
 from orchestrator.app.planning import outlook
 from orchestrator.app.running import run_settings
 from orchestrator.app.submitting import SubmitRequest, submit
@@ -42,8 +42,7 @@ async def run_here(place: Workplace, *, clock: Clock | None = None, **changes: A
     told = await asyncio.to_thread(outlook, place, debates)
     lanes = [open_lane(place.config, working) for working in told.workings]
     try:
-        for lane in lanes:
-            await preflight(lane.endpoint, lane.models)
+        await look_first(lanes)
         with place.store() as store:
             return await run(store, clock or SystemClock(), replace(run_settings(place, debates, lanes, ""), **changes))
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
@@ -43,4 +43,13 @@ def test_words_of_server_are_no_markup() -> None:
     )
     assert line(made, WORK, 60.0).endswith(
         "PAUSED big since 00:00:00 UTC: http://h does not answer: [/red] \\u001b[31m"
+    )
+
+
+def test_pause_says_until_when_it_asked() -> None:
+    made = tally()
+    made.paused = {"big": Pause(since=made.started_at, why="busy", until=made.started_at + timedelta(minutes=5))}
+
+    assert line(made, WORK, 60.0).endswith(
+        "PAUSED big since 00:00:00 UTC, left alone until 00:05:00 UTC as it asked: busy"
     )
