@@ -39,22 +39,9 @@ _FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 # Filters whose results are no larger than what they are given; joining, replacing and rounding have forms of their own.
 _FILTERS = frozenset(
     {
-        *(
-            "abs",
-            "capitalize",
-            "count",
-            "d",
-            "default",
-            "dictsort",
-            "first",
-            "float",
-            "groupby",
-            "int",
-            "items",
-            "last",
-        ),
-        *("length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr"),
-        *("sort", "string", "title", "trim", "truncate", "unique", "upper", "wordcount"),
+        *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "groupby", "int", "items"),
+        *("last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select"),
+        *("selectattr", "sort", "string", "title", "trim", "truncate", "unique", "upper", "wordcount"),
     }
 )
 _METHODS: Mapping[type, frozenset[str]] = {
@@ -195,9 +182,11 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if operator == "**" or not (numbers or operator == "+"):
-            # 'a' * 10**9 and '%1000000000d' % 1 are the classic ways to fill the memory from a template.
-            raise SecurityError(f"the operator {operator} is only for numbers, and ** for nothing")
+        # 'a' * 10**9 and '%1000000000d' % 1 are the classic ways to fill the memory from a template.
+        if operator == "**":
+            raise SecurityError("the operator ** is not for templates: write the number itself")
+        if not (numbers or operator == "+"):
+            raise SecurityError(f"the operator {operator} is only for numbers")
         paid([left, right])
         if isinstance(left, str) and isinstance(right, str):
             _fits(len(left) + len(right))

@@ -215,7 +215,7 @@ def _rests_on(choice: Choice, measured: bool) -> str:
     if choice.forecast is None:
         return f"not all of its turns and loads were measured with about {in_flight} in flight"
     more = "" if choice.sure else "; a run finds how many more it can have in flight, and may be much faster"
-    return f"{turns:,} turns with about {in_flight} in flight{more}"
+    return f"{turns:,} {'turn' if turns == 1 else 'turns'} with about {in_flight} in flight{more}"
 
 
 def turns_left(workplace: Workplace, name: str | None) -> int:

@@ -73,10 +73,10 @@ def _role(
     actor = debate.actor(role)
     measured = mean is not None and mean.prompt_tokens is not None and mean.reply_tokens is not None
     if mean is not None and mean.prompt_tokens is not None and mean.reply_tokens is not None:
-        prompt, reply, basis = mean.prompt_tokens, mean.reply_tokens, f"the means of {mean.turns} earlier turns"
+        prompt, reply, basis = mean.prompt_tokens, mean.reply_tokens, f"the means of earlier turns: {mean.turns:,}"
     else:
         prompt, reply = _guess(debate, role, sample), actor.sampling.reply_limit / 2
-        basis = f"{len(sample)} prompts rendered, four characters a token, replies half of their limit"
+        basis = f"prompts rendered: {len(sample)}, four characters a token, replies half of their limit"
     return PlannedRole(
         debate=debate.name,
         role=role,

@@ -33,6 +33,11 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def by_count(count: int, one: str, more: str) -> str:
+    """The word that goes with a number of things: was, were."""
+    return one if count == 1 else more
+
+
 def clock_time(at: datetime, now: datetime) -> str:
     """A time to come on the clock of this place, with its date unless it is the next such time: 2026-11-23 07:30."""
     local = at.astimezone()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from orchestrator.cli.format import clock_time, counted, duration, interval, visible
+from orchestrator.cli.format import by_count, clock_time, counted, duration, interval, visible
 from orchestrator.cli.printing import as_json
 from orchestrator.cli.records import plain
 from orchestrator.cli.tables import console, table
@@ -69,7 +69,9 @@ def _plain_lines() -> Callable[[int, int], None]:
         passed = time.monotonic() - started
         if spoken == expected or passed - said >= _PLAIN_S:
             said = passed
-            print(f"probing: {spoken} of {expected} turns in {duration(passed)}", file=sys.stderr, flush=True)
+            print(
+                f"probing: {spoken} of {counted(expected, 'turn')} in {duration(passed)}", file=sys.stderr, flush=True
+            )
 
     return line
 
@@ -91,10 +93,10 @@ def _planned(plan: Plan, now: datetime, before: datetime | None, probed: Probed 
         failed = f"; {counted(probed.failed_attempts, 'attempt')} failed" if probed.failed_attempts else ""
         spoken = f"{counted(probed.records, 'record')}, {counted(probed.turns, 'turn')} in {duration(probed.seconds)}"
         out.print(f"probe: {spoken}{failed}")
-    out.print(f"{counted(plan.tasks, 'task')} {'is' if plan.tasks == 1 else 'are'} pending")
+    out.print(f"{counted(plan.tasks, 'task')} {by_count(plan.tasks, 'is', 'are')} pending")
     if plan.superseded:
         out.print(
-            f"{plan.superseded:,} of them are of an older version of their debate; "
+            f"of an older version of their debate: {plan.superseded:,} of them; "
             "a run replaces them by tasks of the present one"
         )
     if plan.tasks:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from orchestrator.cli.format import visible
+from orchestrator.cli.format import by_count, counted, visible
 from orchestrator.cli.records import plain
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.app.submitting import SubmitOutcome, SubmitRequest
 
 _MOST_BAD = 10
+_FEW = 5
 _MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 
@@ -37,7 +38,7 @@ def written(paths: Sequence[Path], folder: Path, json: bool) -> None:
         return
     for path in paths:
         print(path)
-    print(f"{len(paths)} files written" if paths else "everything is here already; --force writes it again")
+    print(f"{counted(len(paths), 'file')} written" if paths else "everything is here already; --force writes it again")
     print("next: orchestrate submit prompts/posting/sample.jsonl --debate posting")
 
 
@@ -71,7 +72,7 @@ def submitted(outcome: SubmitOutcome, request: SubmitRequest, json: bool) -> int
         print(f"… and {outcome.bad_count - _MOST_BAD} more", file=sys.stderr)
     if not outcome.stored:
         print(
-            f"orchestrate: {outcome.bad_count} bad records, so nothing was stored: "
+            f"orchestrate: {counted(outcome.bad_count, 'bad record')}, so nothing was stored: "
             "mend them, or give --skip-bad to store the others",
             file=sys.stderr,
         )
@@ -84,31 +85,38 @@ def _say_counts(outcome: SubmitOutcome) -> None:
     counts = outcome.counts
     print(f"{outcome.debate}: {counts.added} new, {counts.known} known already")
     if counts.updated:
-        print(f"  {counts.updated} changed records were taken; their tasks start again")
+        were = by_count(counts.updated, "was taken; its task starts", "were taken; their tasks start")
+        print(f"  {counted(counts.updated, 'changed record')} {were} again")
     if counts.again:
-        print(f"  {counts.again} known records will be debated again under the present version of the debate")
+        print(
+            f"  {counted(counts.again, 'known record')} will be debated again under the present version of the debate"
+        )
     if counts.judged_before:
         print(
-            f"  {counts.judged_before} of the known ones were judged under an older version of the debate; "
+            f"  judged under an older version of the debate: {counts.judged_before:,} of the known ones; "
             "--again debates them again"
         )
     if outcome.changed:
-        keys = ", ".join(map(visible, counts.changed[:5]))
         print(
-            f"  {outcome.changed} known keys have another record now ({keys}, …) and were left as they were; "
-            "--update takes the new ones"
+            f"  left as they were: {counted(outcome.changed, 'known key')} with another record now "
+            f"({_some(counts.changed, outcome.changed)}); --update takes the new ones"
         )
     if outcome.marked.records:
         signs = ", ".join(f"{sign.value} {count}" for sign, count in sorted(outcome.marked.signs.items()))
-        keys = ", ".join(map(visible, outcome.marked.keys[:5]))
+        count = outcome.marked.records
         print(
-            f"  {outcome.marked.records} records carry what may be meant for a model ({signs}): {keys}"
-            f"{', …' if outcome.marked.records > 5 else ''}; they are debated like the others, and "
+            f"  {counted(count, 'record')} {by_count(count, 'carries', 'carry')} what may be meant for a model "
+            f"({signs}): {_some(outcome.marked.keys, count)}; debated like the others; "
             "`orchestrate show KEY` says where it stands"
         )
     if outcome.bad_file:
-        print(f"  {outcome.bad_count} bad records were written to {outcome.bad_file}")
+        print(f"  {counted(outcome.bad_count, 'bad record')} written to {outcome.bad_file}")
     print("next: orchestrate plan, or orchestrate process-pending")
+
+
+def _some(keys: Sequence[str], count: int) -> str:
+    """The first few of so many keys."""
+    return ", ".join([*map(visible, keys[:_FEW]), *(["…"] if count > _FEW else [])])
 
 
 def exported(rows: int, file: Path, json: bool) -> None:
@@ -116,7 +124,7 @@ def exported(rows: int, file: Path, json: bool) -> None:
     if json:
         print(json_.dumps({"rows": rows, "file": str(file)}), file=sys.stderr if str(file) == "-" else sys.stdout)
     elif str(file) != "-":
-        print(f"{rows} rows in {file}")
+        print(f"{counted(rows, 'row')} in {file}")
 
 
 def moved(what: str, count: int, json: bool) -> None:
@@ -124,7 +132,7 @@ def moved(what: str, count: int, json: bool) -> None:
     if json:
         as_json({"tasks": count})
     else:
-        print(f"{count} tasks {what}")
+        print(f"{counted(count, 'task')} {what}")
 
 
 def findings(found: Sequence[Finding], json: bool) -> int:
@@ -161,12 +169,16 @@ def checked(found: Checked, json: bool) -> int:
         for problem in found.problems:
             print(f"{found.path}: {problem}", file=sys.stderr)
         print(
-            f"{found.path}: schema {found.current}, this program works with {found.head}: "
+            f"{found.path}: {_schema(found)}, this program works with {found.head}: "
             f"{'fine' if found.ok else 'not usable as it is'}"
         )
         if found.current != found.head:
             print("next: orchestrate db upgrade")
     return 0 if found.ok else 1
+
+
+def _schema(found: Checked) -> str:
+    return f"schema {found.current}" if found.current else "it is empty"
 
 
 def repeated(show: Callable[[], None], *, watch: bool, every_s: float = 2.0) -> None:

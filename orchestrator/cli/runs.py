@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli import debates, failing
 from orchestrator.cli.comparing import compared
 from orchestrator.cli.doubts import constant, of_run
-from orchestrator.cli.format import counted, visible
+from orchestrator.cli.format import by_count, counted, visible
 from orchestrator.cli.progress import Work, shown
 from orchestrator.cli.records import plain
 
@@ -46,7 +46,8 @@ def dry(place: Workplace, request: RunRequest, limit: int, json: bool) -> int:
     watch = debates.json_turn if json else debates.spoken_turn
     end = running.dry_run(place, request, limit, watch)
     if not json:
-        print(f"\ndry run: {end.tally.turns} turns, {end.tally.done} verdicts; nothing was stored")
+        spoken = f"{counted(end.tally.turns, 'turn')}, {counted(end.tally.done, 'verdict')}"
+        print(f"\ndry run: {spoken}; nothing was stored")
         for note in end.tally.notes:
             print(f"  {visible(note)}")
     return exit_code(end)
@@ -79,12 +80,13 @@ def _say_end(end: RunEnd, remaining: int, found: Sequence[str]) -> None:
 def _remarks(tally: Tally) -> Iterator[str]:
     yield from map(visible, tally.warnings)
     if tally.superseded:
-        what = "pending tasks were of an older version of their debate; they now run under the present one"
-        yield f"{tally.superseded} {what}"
+        what = by_count(tally.superseded, "was of an older version; it runs", "were of an older version; they run")
+        yield f"{counted(tally.superseded, 'pending task')} {what} under the present one of the debate now"
     if tally.rescued:
-        yield f"{tally.rescued} tasks of a run that had died or stood still were put back"
+        yield f"{counted(tally.rescued, 'task')} of a run that had died or stood still put back"
     if tally.lost:
-        yield f"{tally.lost} turns came too late to be kept: their tasks had been put back meanwhile"
+        task = by_count(tally.lost, "its task", "their tasks")
+        yield f"{counted(tally.lost, 'turn')} came too late to be kept: {task} had been put back meanwhile"
     if tally.reloads:
         models = ", ".join(f"{visible(model)} {count}" for model, count in tally.reloads.most_common())
         yield (

@@ -24,9 +24,8 @@ def shown(found: Verified, json: bool) -> int:
         what = "of no debate in this folder: of their turns only the order that every debate keeps was checked"
         print(f"{counted(found.unknown, 'task')} {what}")
     looked = ", ".join((counted(found.tasks, "task"), counted(found.turns, "turn"), counted(found.verdicts, "verdict")))
-    print(
-        f"{found.path}: {looked}: {'every promise is kept' if found.ok else f'{len(found.breaches)} broken promises'}"
-    )
+    kept = "every promise is kept" if found.ok else counted(len(found.breaches), "broken promise")
+    print(f"{found.path}: {looked}: {kept}")
     if not found.ok:
         print("next: keep a copy of this file and report it; tasks named above cannot be trusted, the others can")
     return int(not found.ok)

@@ -39,6 +39,6 @@ def too_many(ceiling: Ceiling, tally: Tally) -> TooManyFailuresError:
     kind, count = tally.given_up.most_common(1)[0]
     ended = tally.failed + tally.done
     return TooManyFailuresError(
-        f"{tally.failed} of {ended} tasks failed, and --max-failures {ceiling} allows no more; {count} of them with "
+        f"more failed than --max-failures {ceiling} allows, after {tally.failed} of {ended}; {count} of them with "
         f"the class {kind.value}, as {tally.examples[kind]} (what to do: {ANSWERS[kind].mend})"
     )

@@ -19,10 +19,14 @@ Every command takes `--help`. The global options stand before the command: `orch
 
 | exit code | meaning |
 | --- | --- |
-| 0 | done; records whose task failed are counted, and are no failure of the command |
-| 1 | a failure, said in one line with what to do next |
+| 0 | done; tasks that failed are counted, and are no failure of the command as long as one verdict was given |
+| 1 | a failure, said in one line with what to do next; of a run also: all of its tasks failed, or more of them than \
+`--max-failures` allows; of `doctor`, `db check` and `db verify`: something is wrong |
 | 2 | wrong usage |
-| 130 | interrupted; what was finished is stored, and the same command goes on |"""
+| 130 | interrupted; what was finished is stored, and the same command goes on |
+
+A night in which 38 of 40 tasks failed ends with 0. Give `--max-failures 5%`, or set `max_failures`, and it ends with 1;
+or let a script read `failed` in the last line of `process-pending --json`."""
 
 
 def page() -> str:

@@ -107,7 +107,7 @@ def test_way_out_of_sandbox_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", FLOODS)
 def test_flood_of_memory_is_refused(text: str) -> None:
-    with pytest.raises(TemplateError, match=r"only for numbers|unsafe|No filter named"):
+    with pytest.raises(TemplateError, match=r"only for numbers|not for templates|unsafe|No filter named"):
         render(text, {})
 
 
@@ -174,3 +174,15 @@ def test_taking_in_another_file_is_refused(statement: str) -> None:
 def test_filter_of_chance_is_unknown() -> None:
     with pytest.raises(TemplateError, match="No filter named 'random'"):
         render("{{ 'abc'|random }}", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ 2 ** 3 }}", r"the operator \*\* is not for templates: write the number itself"),
+        ("{{ 'a' * 3 }}", r"the operator \* is only for numbers"),
+    ],
+)
+def test_refused_operator_says_what_it_is_for(text: str, said: str) -> None:
+    with pytest.raises(SecurityError, match=f"{said}$"):
+        render(text, {})
