@@ -85,6 +85,8 @@ class Workplace:
         state = schema.check(path, migrations())
         if state.current is None:
             advice = "submit records first (orchestrate submit FILE --debate NAME)"
+            if path.exists():
+                raise StoreError(f"the database {path} is empty: {advice}, or put a copy back if it held some")
             raise StoreError(f"there is no database {path} yet: {advice}")
         if not state.ok:
             raise StoreError(

@@ -6,6 +6,7 @@ tasks go back without waiting for their leases.
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,7 +51,19 @@ def _held(path: Path) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return True
+    except OSError:
+        return _held_unwritable(path)
     lock.release()
     with suppress(OSError):
         path.unlink()
+    return False
+
+
+def _held_unwritable(path: Path) -> bool:
+    """The same where nobody can write: the lock is tried on a handle for reading. Unreadable, it counts as held."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
     return False

@@ -48,6 +48,9 @@ _ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_CANTOPEN: "{path} cannot be opened: check that its folder exists, and the permissions of both",
 }
 
+# What reading fails with where the files beside a database can neither be opened nor made.
+_UNWRITABLE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
 
 def store_error(error: sqlite3.Error | DBAPIError, path: Path) -> StoreError:
     """The same failure as one line that says what to do."""
@@ -92,13 +95,43 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A bare connection that cannot write, also where nobody can.
+
+    SQLite keeps two files beside a database in WAL mode, and makes them if they are not there. Where it cannot, the
+    database alone is read, which is all of it as long as its log is empty (https://sqlite.org/wal.html#readonly).
+
+    Raises:
+        StoreError: it cannot be made out, because the log beside it cannot be taken in.
+    """
+    connection = connect(path)
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        connection.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _UNWRITABLE:
+            raise
+        return _read_alone(path)
+    return connection
+
+
+def _read_alone(path: Path) -> sqlite3.Connection:
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"{path} cannot be read where it is: {log.name} beside it holds what was written last, and taking that in "
+            f"needs a folder that can be written to: make it writable, or copy {path.name}* into one that is"
+        )
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
 def reader_engine(path: Path) -> Engine:
     """An engine whose connections cannot write; each transaction is one snapshot."""
-    engine = create_engine("sqlite://", creator=lambda: connect(path), poolclass=NullPool)
-
-    @event.listens_for(engine, "connect")
-    def _only_read(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA query_only=ON")
+    engine = create_engine("sqlite://", creator=lambda: connect_to_read(path), poolclass=NullPool)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -16,7 +16,7 @@ from orchestrator.measures import LoadRate, Prediction, TurnRate
 from orchestrator.store import doubts, questions
 from orchestrator.store.codec import json_of, json_text, words_of
 from orchestrator.store.doubts import Doubts
-from orchestrator.store.engine import connect, reader_engine, said_in_words
+from orchestrator.store.engine import connect_to_read, reader_engine, said_in_words
 from orchestrator.store.reading_rows import (
     Actual,
     FailedRow,
@@ -50,7 +50,7 @@ class Reading:
         """Open a database that exists."""
         self._path = path
         with said_in_words(path):
-            connect(path).close()
+            connect_to_read(path).close()
         self._engine = reader_engine(path)
 
     def close(self) -> None:

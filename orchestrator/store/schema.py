@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from orchestrator.errors import SchemaError
-from orchestrator.store.engine import BUSY_S, connect, create_file, said_in_words
+from orchestrator.store.engine import BUSY_S, connect, connect_to_read, create_file, said_in_words
 
 # "Debt", written by m0001_first_tables.
 APPLICATION_ID = 0x44656274
@@ -80,8 +80,7 @@ def downgrade(path: Path, migrations: Path, revision: str) -> None:
 
 def problems(path: Path) -> tuple[str, ...]:
     """What SQLite finds wrong with the file: broken pages, and rows without the row they refer to."""
-    with said_in_words(path), closing(connect(path)) as connection:
-        connection.execute("PRAGMA query_only=ON")
+    with said_in_words(path), closing(connect_to_read(path)) as connection:
         broken = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
         orphans = [
             f"a row of {row[0]} refers to a missing row of {row[2]}"
@@ -100,7 +99,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _current(path: Path) -> str | None:
-    with said_in_words(path), closing(connect(path)) as connection:
+    with said_in_words(path), closing(connect_to_read(path)) as connection:
         ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not ours and names <= {"alembic_version"}:
