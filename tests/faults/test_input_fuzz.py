@@ -1,6 +1,6 @@
 """Whatever the bytes of a settings file, an environment or a reply: read, or refused in words.
 
-The readers of records are fuzzed in tests/unit/test_records_fuzz.py, by as many examples.
+The readers of records are fuzzed in test_records_fuzz.py, by as many examples.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from orchestrator.debate.replies import ReplyForm, reply_form
 from orchestrator.domain import Role
 from orchestrator.errors import ConfigError, ShapeError
 from orchestrator.strict_json import JsonError, parse_object
+from tests.faults.fuzzing import leaves_line
 from tests.faults.report import many
 
 Read = TypeVar("Read")
@@ -89,6 +90,7 @@ def refused_or(error: type[Refusal], read: Callable[[], Read]) -> Refusal | Read
         return problem
 
 
+@leaves_line("settings")
 @FUZZ
 @given((st.text().map(str.encode) | st.binary() | _LINES.map(str.encode)), st.dictionaries(_NAMES, _VALUES, max_size=3))
 def test_any_settings_are_read_or_refused(content: bytes, flags: dict[str, Any]) -> None:
@@ -100,6 +102,7 @@ def test_any_settings_are_read_or_refused(content: bytes, flags: dict[str, Any])
     assert str(found).strip() if isinstance(found, ConfigError) else found.database.is_absolute()
 
 
+@leaves_line("environment")
 @FUZZ
 @given(_NAMES, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20))
 def test_any_environment_is_read_or_refused(name: str, value: str) -> None:
@@ -110,6 +113,7 @@ def test_any_environment_is_read_or_refused(name: str, value: str) -> None:
     assert "the environment" in str(found) if isinstance(found, ConfigError) else found.database.is_absolute()
 
 
+@leaves_line("reply of a model")
 @FUZZ
 @example(form=FORMS[0], text='{"analysis": "' + "[" * 100_000)
 @given(st.sampled_from(FORMS), st.text() | _REPLY | _BROKEN | _BYTES)
@@ -124,6 +128,7 @@ def test_any_reply_is_read_or_refused(form: ReplyForm, text: str) -> None:
         assert found == json.loads(text)
 
 
+@leaves_line("text as JSON")
 @FUZZ
 @given(st.text() | _BROKEN | _VALUES.map(json.dumps))
 def test_any_text_is_an_object_or_refused(text: str) -> None:

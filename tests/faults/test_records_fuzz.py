@@ -16,11 +16,17 @@ from orchestrator.records.cells import Column
 from orchestrator.records.read import open_records
 from orchestrator.records.record import Bad, Good, RecordSpec
 from orchestrator.records.write import write_rows
+from tests.faults.fuzzing import leaves_line
 from tests.faults.report import many
 
 SPEC = RecordSpec(key="id", required=("text",))
 LIMITS = Limits(longest_line=60, depth=4, longest_key=5, digits=6)
-FUZZ = settings(max_examples=many(300, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(
+    max_examples=many(300, 20_000),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 _SHARDS = [b'{"id": "1", "text": "x"}', b'"id"', b'"text"', b"NaN", b"1e999", b"\\ud800", b"\\u0000", b"[", b"{", b"}"]
 _MARKS = [b"\n", b"\r\n", b"\r", b"\t", b",", b'"', b'""', b" ", b":", b"\0", b"\xe9", b"\xef\xbb\xbf", b"x" * 70]
@@ -41,6 +47,7 @@ def read(name: str, content: bytes) -> list[Good | Bad] | None:
     return found
 
 
+@leaves_line("JSONL")
 @FUZZ
 @given(_CONTENT | st.binary())
 def test_jsonl_lines_are_all_accounted(content: bytes) -> None:
@@ -52,6 +59,7 @@ def test_jsonl_lines_are_all_accounted(content: bytes) -> None:
         assert [one.line for one in found] == filled
 
 
+@leaves_line("CSV with a header")
 @FUZZ
 @given(_CONTENT)
 def test_csv_rows_are_good_or_bad(content: bytes) -> None:
@@ -61,6 +69,7 @@ def test_csv_rows_are_good_or_bad(content: bytes) -> None:
     assert lines == sorted(set(lines))
 
 
+@leaves_line("bytes as CSV")
 @FUZZ
 @given(st.binary())
 def test_csv_of_any_bytes_is_safe(content: bytes) -> None:
@@ -77,6 +86,7 @@ def _parquet() -> bytes:
 _PARQUET = _parquet()
 
 
+@leaves_line("Parquet with flipped bytes")
 @FUZZ
 @given(st.lists(st.tuples(st.integers(0, len(_PARQUET) - 1), st.integers(0, 255)), max_size=8), st.data())
 def test_parquet_with_flipped_bytes_is_safe(flips: list[tuple[int, int]], chance: Any) -> None:
@@ -87,6 +97,7 @@ def test_parquet_with_flipped_bytes_is_safe(flips: list[tuple[int, int]], chance
     read("records.parquet", bytes(content[: chance.draw(st.integers(0, len(content))) or None]))
 
 
+@leaves_line("bytes as Parquet")
 @FUZZ
 @given(st.binary())
 def test_parquet_of_any_bytes_is_safe(content: bytes) -> None:
