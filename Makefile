@@ -24,7 +24,7 @@ lint: $(READY)  ## style, types, imports, security
 
 faults: $(READY)  ## put in thousands of faults, and debate a million records for hours; write down what came of it
 	rm -f build/faults.jsonl
-	FAULTS=long $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/faults tests/unit/test_records_fuzz.py --ignore tests/faults/test_soak.py
+	FAULTS=long $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/faults --ignore tests/faults/test_soak.py
 	FAULTS=long $(BIN)/python -m pytest -s tests/faults/test_soak.py
 	$(BIN)/python -m scripts.fault_report --take build/faults.jsonl
 

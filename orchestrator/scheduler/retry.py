@@ -145,8 +145,8 @@ def decide(
     at all, or several tasks failed in a row and nothing went well between; `again` that the same turn failed with the
     same error before; `worked` that the endpoint did something well since this task failed first, without which it is
     not given up; `doubtful` that it did nothing well since this task failed last, so that it is to be asked whose fault
-    it is; `retry_after_s` is the server's own wish, waited to its end; `crowded` whether fewer turns at a time would
-    help one that found no room; `chance`, from 0 to 1, is the part of the longest wait that is waited.
+    it is; `retry_after_s` is the server's own wish, an hour at most, and waited to its end; `crowded` whether fewer
+    turns at a time would help one that found no room; `chance`, from 0 to 1, is what is waited of the longest wait.
     """
     answer = ANSWERS[kind]
     if kind is ErrorClass.TRANSIENT and down:

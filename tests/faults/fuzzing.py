@@ -30,7 +30,7 @@ def leaves_line(what: str) -> Callable[[Test], Test]:
             nonlocal tried
             tried = 0
             test()
-            line(f"F16 any {what}: read, or refused in words", tried, tried, 0, 0, 0, 0)
+            line(f"F16 any {what}: read, or refused in words", tried, tried, 0, 0, 0, 0, 0)
 
         return whole
 
