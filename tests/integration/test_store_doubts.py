@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-import pytest
+from collections.abc import Sequence
 
 from orchestrator.domain import Flag, Mark, RunId, Verdict
 from orchestrator.errors import ErrorClass, Guard
@@ -20,7 +17,6 @@ from tests.store_rows import (
     begin,
     claim_one,
     drafts,
-    empty_database,
     failed,
     spoken,
     submission,
@@ -28,19 +24,6 @@ from tests.store_rows import (
 )
 
 BOTH = (Mark.FENCED, Mark.PROSE)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlTaskStore]:
-    opened = SqlTaskStore(empty_database(tmp_path / "tasks.db"))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reading(store: SqlTaskStore) -> Iterator[Reading]:
-    with Reading(store.path) as opened:
-        yield opened
 
 
 def judge(store: SqlTaskStore, run_id: RunId, verdict: Verdict, *marks: Mark, again: bool = False) -> None:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from orchestrator.domain import RunId, RunStatus, Swap
 from orchestrator.store.reading import Reading
 from orchestrator.store.reading_rows import Actual, MeasuredTurns, StepCount
@@ -21,7 +16,6 @@ from tests.store_rows import (
     begin,
     claim_one,
     drafts,
-    empty_database,
     finish,
     load_rate,
     prediction,
@@ -31,19 +25,6 @@ from tests.store_rows import (
 )
 
 ELSEWHERE = "http://127.0.0.1:11435"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlTaskStore]:
-    opened = SqlTaskStore(empty_database(tmp_path / "tasks.db"))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reading(store: SqlTaskStore) -> Iterator[Reading]:
-    with Reading(store.path) as opened:
-        yield opened
 
 
 def test_steps_wait_by_debate_and_home(store: SqlTaskStore, reading: Reading) -> None:

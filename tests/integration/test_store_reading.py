@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,19 +38,6 @@ from tests.store_rows import (
 ADD_RUN = Statement(
     text("INSERT INTO runs VALUES (NULL, 'here', 1, :lock, 4, 'running', '', '2026-11-21T10:50:00.000000Z', NULL)")
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlTaskStore]:
-    opened = SqlTaskStore(empty_database(tmp_path / "tasks.db"))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def reading(store: SqlTaskStore) -> Iterator[Reading]:
-    with Reading(store.path) as opened:
-        yield opened
 
 
 def test_counts_tasks_by_status(store: SqlTaskStore, reading: Reading) -> None:
