@@ -279,7 +279,7 @@ def check(context: typer.Context, json: options.Json = False) -> None:
 
 @db.command()
 def verify(context: typer.Context, json: options.Json = False) -> None:
-    """Look every task over for lost, doubled or late turns and verdicts; changes nothing, and may run beside a run."""
+    """Look every task over for what was lost, doubled, late or altered; changes nothing, and may run beside a run."""
     from orchestrator.app.verifying import verify as look
     from orchestrator.cli import verified
 

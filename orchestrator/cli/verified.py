@@ -33,4 +33,5 @@ def shown(found: Verified, json: bool) -> int:
 
 def _line(breach: Breach) -> str:
     about = f"task {breach.task_id} ({visible(breach.key)}) " if breach.task_id is not None else ""
-    return f"{breach.promise}: {about}{visible(breach.what)}: {breach.meaning}"
+    mend = f"; to mend it: {breach.mend}" if breach.mend else ""
+    return f"{breach.promise}: {about}{visible(breach.what)}: {breach.meaning}{mend}"

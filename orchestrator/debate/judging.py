@@ -9,7 +9,7 @@ from orchestrator.cast import Debate
 from orchestrator.debate.replies import score_field
 from orchestrator.domain import Flag, Mark, Role, Turn, Verdict
 
-_FALLBACKS = frozenset({Mark.FALLBACK_MODEL, Mark.FALLBACK_CONTEXT})
+FALLBACKS = frozenset({Mark.FALLBACK_MODEL, Mark.FALLBACK_CONTEXT})
 
 
 def verdict_of(debate: Debate, turns: Sequence[Turn]) -> Verdict | None:
@@ -28,5 +28,5 @@ def flags_of(score: int, suggested: Sequence[int], marks: Collection[Mark] = ())
     A judge may have good reasons to leave their range, and a fallback may judge well, so the verdict stands.
     """
     outside = bool(suggested) and not min(suggested) <= score <= max(suggested)
-    found = {Flag.OUTSIDE: outside, Flag.FALLBACK: not _FALLBACKS.isdisjoint(marks)}
+    found = {Flag.OUTSIDE: outside, Flag.FALLBACK: not FALLBACKS.isdisjoint(marks)}
     return tuple(flag for flag, raised in found.items() if raised)

@@ -7,6 +7,7 @@ tasks go back without waiting for their leases.
 from __future__ import annotations
 
 import fcntl
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from orchestrator.domain import RunId
+
+_LOCK = re.compile(r"\.[^/\\\0]{1,200}\.run-[0-9a-f]{12}\.lock")
 
 
 @contextmanager
@@ -39,8 +42,10 @@ def dry_lock(database: Path) -> FileLock:
 
 
 def dead(database: Path, running: Mapping[RunId, str]) -> list[RunId]:
-    """Those of the runs whose lock nobody holds."""
-    return [run for run, name in running.items() if name and not _held(database.with_name(name))]
+    """Those of the runs whose lock nobody holds; no run holds one that is not called as locks are."""
+    # The names come from the database: whoever damages or makes one may not choose which files are locked and deleted.
+    named = {run: name for run, name in running.items() if name}
+    return [run for run, name in named.items() if not (_LOCK.fullmatch(name) and _held(database.with_name(name)))]
 
 
 def _held(path: Path) -> bool:

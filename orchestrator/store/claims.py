@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Select, Update, bindparam, exists, func, n
 from orchestrator.domain import Claim, Role, RunId, Step, TaskId, TaskStatus, Token, Turn
 from orchestrator.errors import ErrorClass
 from orchestrator.ports import ClaimRequest
-from orchestrator.store.codec import json_of, json_text, time_text
+from orchestrator.store.codec import json_text, object_of, time_text, word_of
 from orchestrator.store.engine import Statement, Writer, constant, listed
-from orchestrator.store.outcomes import ALONE_AFTER
+from orchestrator.store.outcomes import ALONE_AFTER, CLOCK_SLACK
 from orchestrator.store.rows import TURNS, turns_by_task
 from orchestrator.store.run_tables import endpoints
 from orchestrator.store.tables import jobs, tasks
@@ -31,7 +31,11 @@ def _ready(mine: bool, agreed: bool, alone: bool) -> Select[Any]:
         ready.c.next_model == bindparam("model_is"),
         ready.c.fresh == bindparam("fresh_is"),
         ready.c.home == bindparam("home_is"),
-        or_(ready.c.not_before.is_(None), ready.c.not_before <= bindparam("at")),
+        or_(
+            ready.c.not_before.is_(None),
+            ready.c.not_before <= bindparam("at"),
+            ready.c.updated_at > bindparam("ahead"),
+        ),
     ]
     if alone:
         leased = others.c.status == constant(TaskStatus.LEASED)
@@ -111,7 +115,8 @@ LEAVE = Statement(
         tasks.c.home > constant(""),
         tasks.c.home.not_in(listed("homes")),
     )
-    .values(home=constant(""), updated_at=bindparam("at"))
+    # A time ahead of the clock stays: it says that the end of the wait is ahead as well.
+    .values(home=constant(""), updated_at=func.max(tasks.c.updated_at, bindparam("at")))
 )
 
 
@@ -123,6 +128,7 @@ def claim(writer: Writer, request: ClaimRequest) -> list[Claim]:
         "fresh_is": int(request.fresh),
         "home_is": request.home,
         "at": time_text(request.now),
+        "ahead": time_text(request.now + CLOCK_SLACK),
         "run": request.run_id,
         "at_endpoint": request.endpoint,
         "version_is": request.resident,
@@ -143,10 +149,10 @@ def claim(writer: Writer, request: ClaimRequest) -> list[Claim]:
             task_id=row.id,
             token=row.token,
             key=payloads[row.job_id].key,
-            payload=json_of(payloads[row.job_id].payload),
+            payload=object_of(payloads[row.job_id].payload),
             debate=row.debate,
             digest=request.digest,
-            step=Step(role=Role(row.next_role), round=row.next_round, model=request.model),
+            step=Step(role=word_of(Role, row.next_role), round=row.next_round, model=request.model),
             attempt=row.attempts,
             turns=spoken.get(row.id, ()),
         )

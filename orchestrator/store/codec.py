@@ -1,4 +1,7 @@
-"""How domain values become what SQLite holds, and back: times, JSON and text, without SQLAlchemy."""
+"""How domain values become what SQLite holds, and back: times, JSON and text, without SQLAlchemy.
+
+What is read back is what was written, or `UnreadableError`: a damaged file never makes a wrong value.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from orchestrator.domain import JobDraft
 from orchestrator.errors import StoreError
 
 _REPLACEMENT = "\ufffd"
+_LONGEST_SAID = 60  # characters of a value that cannot be read
+_YEARS = range(1970, 9999)  # others cannot be shown in every time zone
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+class UnreadableError(ValueError):
+    """A stored value is none that the store writes; the text says which. Whoever knows the file says what to do."""
 
 
 def time_text(time: datetime) -> str:
@@ -33,8 +45,14 @@ def optional_time_text(time: datetime | None) -> str | None:
 
 
 def time_of(text: str) -> datetime:
-    """The time, in UTC, of a text written by `time_text`."""
-    return datetime.fromisoformat(text)
+    """The time, in UTC, of a text written by `time_text`. Raises UnreadableError for any other."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise UnreadableError(f"{shortened(text)} is no time") from None
+    if time.utcoffset() != timedelta(0) or time.year not in _YEARS:
+        raise UnreadableError(f"{shortened(text)} is no time in UTC")
+    return time
 
 
 def storable(text: str) -> str:
@@ -54,8 +72,18 @@ def words_text(words: Iterable[str]) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text written by `words_text`."""
+    """The words of a text written by `words_text`. Raises UnreadableError for what is no text."""
+    if not isinstance(text, str):
+        raise UnreadableError(f"{shortened(text)} is no list of words")
     return text.split(", ") if text else []
+
+
+def word_of(kind: type[Word], text: str) -> Word:
+    """The word of an enum. Raises UnreadableError for a text that is none of them."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise UnreadableError(f"{shortened(text)} is none of: {', '.join(kind)}") from None
 
 
 def json_text(value: Mapping[str, Any] | Sequence[Any]) -> str:
@@ -64,8 +92,39 @@ def json_text(value: Mapping[str, Any] | Sequence[Any]) -> str:
 
 
 def json_of(text: str) -> Any:
-    """The value of a text written by `json_text`."""
-    return json.loads(text)
+    """The value of a text written by `json_text`. Raises UnreadableError for a text that is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        raise UnreadableError(f"{shortened(text)} is no JSON") from None
+
+
+def object_of(text: str) -> dict[str, Any]:
+    """The JSON object of a text written by `json_text`. Raises UnreadableError for a text that is none."""
+    found = json_of(text)
+    if not isinstance(found, dict):
+        raise UnreadableError(f"{shortened(text)} is no JSON object")
+    return found
+
+
+def texts_of(text: str) -> tuple[str, ...]:
+    """The JSON list of texts written by `json_text`. Raises UnreadableError for anything else."""
+    found = json_of(text)
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise UnreadableError(f"{shortened(text)} is no JSON list of texts")
+    return tuple(found)
+
+
+def shortened(value: object) -> str:
+    """The beginning of a stored value as an error may show it."""
+    said = repr(value)
+    return said if len(said) <= _LONGEST_SAID else f"{said[:_LONGEST_SAID]} …"
+
+
+def payload_hash_of(payload: Mapping[str, Any]) -> str:
+    """SHA-256 of a record, hexadecimal; does not depend on the order of its fields."""
+    ordered = json.dumps(payload, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(ordered.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +144,7 @@ def record_of(draft: JobDraft) -> Record:
         draft.key.encode()
         payload = json_text(draft.payload)
         payload.encode()
-        ordered = json.dumps(draft.payload, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        payload_hash = payload_hash_of(draft.payload)
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"record {draft.key!r} cannot be stored: {error}; correct it and submit again") from error
-    return Record(key=draft.key, payload=payload, payload_hash=hashlib.sha256(ordered.encode()).hexdigest())
+    return Record(key=draft.key, payload=payload, payload_hash=payload_hash)

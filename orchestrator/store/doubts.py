@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from orchestrator.domain import Digest, Flag, Mark, Role, RunId
 from orchestrator.errors import Guard
-from orchestrator.store.codec import words_of
+from orchestrator.store.codec import word_of, words_of
 from orchestrator.store.engine import constant
+from orchestrator.store.made import made, text_in
 from orchestrator.store.tables import attempts, tasks, turns, verdicts
 
 CONSTANT_FROM = 20  # verdicts of one run; fewer of the same score may be chance
@@ -69,26 +70,25 @@ class Doubts:
 
 
 def found(connection: Connection, run_ids: Sequence[RunId]) -> Doubts:
-    """The doubts about a whole database; those about constant judges for these runs only."""
+    """The doubts about a whole database; those about constant judges for these runs only.
+
+    Raises UnreadableError for a row that the store has not written.
+    """
     flags: Counter[tuple[str, Digest, Flag]] = Counter()
     for row in connection.execute(_FLAGS):
-        flags.update({(row.debate, Digest(row.digest), Flag(word)): row.rows for word in words_of(row.flags)})
+        place = text_in(row.debate), Digest(text_in(row.digest))
+        flags.update({(*place, word_of(Flag, word)): row.rows for word in words_of(row.flags)})
     marks: Counter[tuple[str, Mark]] = Counter()
     for row in connection.execute(_MARKS):
-        marks.update({(row.debate, Mark(word)): row.rows for word in words_of(row.marks)})
+        marks.update({(text_in(row.debate), word_of(Mark, word)): row.rows for word in words_of(row.marks)})
     return Doubts(
         flags=[
             FlagCount(debate=debate, digest=digest, flag=flag, count=count)
             for (debate, digest, flag), count in sorted(flags.items())
         ],
         marks=[MarkCount(debate=debate, mark=mark, count=count) for (debate, mark), count in sorted(marks.items())],
-        guards=[
-            GuardCount(debate=row.debate, guard=Guard(row.guard), count=row.rows) for row in connection.execute(_GUARDS)
-        ],
-        constant_judges=[
-            ConstantJudge(**{**row._mapping, "run_id": RunId(row.run_id), "digest": Digest(row.digest)})
-            for row in connection.execute(_constant_judges(run_ids))
-        ],
+        guards=[made(GuardCount, {**row._mapping, "count": row.rows}) for row in connection.execute(_GUARDS)],
+        constant_judges=[made(ConstantJudge, row._mapping) for row in connection.execute(_constant_judges(run_ids))],
     )
 
 

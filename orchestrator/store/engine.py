@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
@@ -31,12 +32,19 @@ from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from orchestrator.errors import SchemaError, StoreError
+from orchestrator.store.codec import UnreadableError, shortened
 
 BUSY_S = 60.0
 _CACHE_KIB = 32_768
 _SYNCHRONOUS = ("FULL", "NORMAL")
 _DIALECT = sqlite.dialect()
 
+_UNREADABLE = (
+    "{path} is damaged, for it holds what was never written there ({error}): restore a copy; `orchestrate db verify` "
+    "says which tasks it is about"
+)
+# What SQLite says, without a code of its own, of values that it cannot read.
+_UNREAD = ("Could not decode to UTF-8", "malformed JSON")
 _ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_BUSY: f"{{path}} is locked by another program (waited {BUSY_S:.0f} s): end it, then run this again",
     sqlite3.SQLITE_LOCKED: "{path} is locked by another program: end it, then run this again",
@@ -60,6 +68,8 @@ def store_error(error: sqlite3.Error | DBAPIError, path: Path) -> StoreError:
         code = sqlite3.SQLITE_CORRUPT
     if code in _ADVICE:
         return StoreError(_ADVICE[code].format(path=path, error=cause))
+    if any(said in str(cause) for said in _UNREAD):
+        return StoreError(_UNREADABLE.format(path=path, error=shortened(str(cause))))
     if "no such table" in str(cause) or "no such column" in str(cause):
         return SchemaError(f"{path} lacks what this program needs ({cause}): run `orchestrate db upgrade`")
     return StoreError(f"{path} refused a statement ({cause}): run `orchestrate db check`")
@@ -67,9 +77,11 @@ def store_error(error: sqlite3.Error | DBAPIError, path: Path) -> StoreError:
 
 @contextmanager
 def said_in_words(path: Path) -> Iterator[None]:
-    """Turn the database's errors into StoreError."""
+    """Turn the database's errors, and values that cannot be read, into StoreError."""
     try:
         yield
+    except UnreadableError as error:
+        raise StoreError(_UNREADABLE.format(path=path, error=error)) from error
     except (sqlite3.Error, DBAPIError) as error:
         raise store_error(error, path) from error
     except UnicodeDecodeError as error:
@@ -129,9 +141,19 @@ def _read_alone(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def reader_engine(path: Path) -> Engine:
-    """An engine whose connections cannot write; each transaction is one snapshot."""
-    engine = create_engine("sqlite://", creator=lambda: connect_to_read(path), poolclass=NullPool)
+def reader_engine(path: Path, *, lossy: bool = False) -> Engine:
+    """An engine whose connections cannot write; each transaction is one snapshot.
+
+    `lossy` reads bytes that are no UTF-8 as replacement characters, where another reader ends with an error.
+    """
+
+    def reader() -> sqlite3.Connection:
+        connection = connect_to_read(path)
+        if lossy:
+            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        return connection
+
+    engine = create_engine("sqlite://", creator=reader, poolclass=NullPool)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

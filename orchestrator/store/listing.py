@@ -10,8 +10,9 @@ from sqlalchemy import Row, Select, bindparam, func, select
 
 from orchestrator.domain import Digest, Role, RunId, Step, TaskStatus, Waiting
 from orchestrator.ports import TaskState
-from orchestrator.store.codec import json_text, time_of, time_text
+from orchestrator.store.codec import json_text, time_of, time_text, word_of
 from orchestrator.store.engine import Statement, Writer, constant, listed
+from orchestrator.store.outcomes import CLOCK_SLACK
 from orchestrator.store.tables import jobs, tasks, turns, verdicts
 
 _PAGE = 1_000
@@ -44,7 +45,7 @@ _ALL = (
 _MINE = select(*_STEP, _COUNT).where(_PENDING, _OF_DIGESTS, tasks.c.run_id == bindparam("run")).group_by(*_STEP)
 _LATER = (
     select(*_STEP, _COUNT, func.min(tasks.c.not_before).label("next_at"))
-    .where(tasks.c.not_before > bindparam("at"), _OF_DIGESTS)
+    .where(tasks.c.not_before > bindparam("at"), tasks.c.updated_at <= bindparam("ahead"), _OF_DIGESTS)
     .group_by(*_STEP)
 )
 WAITING = {
@@ -71,6 +72,7 @@ _TASKS = Statement(
 def waiting(writer: Writer, digests: Sequence[Digest], now: datetime, held_by: RunId | None) -> list[Waiting]:
     """Pending turns by digest, step, priority and home; with `held_by`, of tasks that run held last."""
     values = {"digests": json_text(list(digests)), "at": time_text(now), "run": held_by}
+    values["ahead"] = time_text(now + CLOCK_SLACK)
     everything, backing_off = WAITING[held_by is not None]
     later = {_group(row): row for row in writer.run(backing_off, values)}
     turns: dict[tuple[Any, ...], int] = {}
@@ -88,7 +90,7 @@ def _waiting(group: tuple[Any, ...], turns: int, later: Row[Any] | None) -> Wait
     count = later.turns if later else 0
     return Waiting(
         digest=Digest(digest),
-        step=Step(role=Role(role), round=round_, model=model),
+        step=Step(role=word_of(Role, role), round=round_, model=model),
         fresh=bool(fresh),
         priority=priority,
         home=home,
@@ -96,6 +98,10 @@ def _waiting(group: tuple[Any, ...], turns: int, later: Row[Any] | None) -> Wait
         later=count,
         next_at=time_of(later.next_at) if later else None,
     )
+
+
+def _step(row: Row[Any]) -> Step:
+    return Step(role=word_of(Role, row.next_role), round=row.next_round, model=row.next_model)
 
 
 def page(writer: Writer, after: int) -> list[TaskState]:
@@ -106,8 +112,8 @@ def page(writer: Writer, after: int) -> list[TaskState]:
             key=row.key,
             debate=row.debate,
             digest=Digest(row.digest),
-            status=TaskStatus(row.status),
-            step=row.next_role and Step(role=Role(row.next_role), round=row.next_round, model=row.next_model),
+            status=word_of(TaskStatus, row.status),
+            step=row.next_role and _step(row),
             attempts=row.attempts,
             token=row.token,
             turns=row.spoken,

@@ -11,7 +11,7 @@ from orchestrator.errors import ErrorClass
 from orchestrator.ports import ClaimRequest
 from orchestrator.store.codec import json_of, json_text, storable
 from orchestrator.store.memory_runs import give_back
-from orchestrator.store.memory_state import State, TaskRow, step_of
+from orchestrator.store.memory_state import State, TaskRow, backs_off, step_of
 from orchestrator.store.outcomes import ALONE_AFTER
 
 
@@ -20,7 +20,7 @@ def claim(state: State, request: ClaimRequest) -> list[Claim]:
     if request.resident is not None and not _agreed(state, request.endpoint, request.resident):
         return []
     queue = state.queue((request.digest, request.model, request.fresh, request.home))
-    ready = (row for row in queue if row.not_before is None or row.not_before <= request.now)
+    ready = (row for row in queue if not backs_off(row, request.now))
     mine = [row for row in ready if not request.mine or row.run_id == request.run_id]
     taken = list(islice((row for row in mine if not _goes_alone(row)), request.limit))
     if not taken and request.limit and not any(row.run_id == request.run_id for row in state.leased()):

@@ -9,7 +9,7 @@ from datetime import datetime
 from orchestrator.domain import Digest, RunId, TaskStatus, Waiting
 from orchestrator.errors import ErrorClass
 from orchestrator.store.memory_runs import give_back
-from orchestrator.store.memory_state import State, TaskRow, step_of
+from orchestrator.store.memory_state import State, TaskRow, backs_off, step_of
 
 Move = Callable[[TaskRow], TaskRow]
 
@@ -51,7 +51,7 @@ def leave(state: State, homes: Sequence[str], now: datetime) -> int:
     """Let any endpoint speak what waits for one that is none of these; how many."""
     left = [row for lane in state.lanes if lane[3] not in ("", *homes) for row in state.queue(lane)]
     for row in left:
-        state.put_task(replace(row, home="", updated_at=now))
+        state.put_task(replace(row, home="", updated_at=max(row.updated_at, now)))
     return len(left)
 
 
@@ -61,7 +61,7 @@ def _group(row: TaskRow) -> tuple[object, ...]:
 
 
 def _waiting(rows: Sequence[TaskRow], now: datetime) -> Waiting:
-    later = [row.not_before for row in rows if row.not_before is not None and row.not_before > now]
+    later = [row for row in rows if backs_off(row, now)]
     return Waiting(
         digest=rows[0].digest,
         step=step_of(rows[0]),
@@ -70,7 +70,7 @@ def _waiting(rows: Sequence[TaskRow], now: datetime) -> Waiting:
         home=rows[0].home,
         ready=len(rows) - len(later),
         later=len(later),
-        next_at=min(later, default=None),
+        next_at=min((row.not_before for row in later if row.not_before is not None), default=None),
     )
 
 

@@ -24,6 +24,7 @@ from orchestrator.domain import (
 )
 from orchestrator.errors import ErrorClass
 from orchestrator.measures import Prediction
+from orchestrator.store.outcomes import CLOCK_SLACK
 from orchestrator.store.reading_rows import MeasuredLoads, MeasuredTurns
 
 K = TypeVar("K")
@@ -169,6 +170,11 @@ class State:
         if row.status is TaskStatus.PENDING:
             lane = self.lanes[lane_of(row)]
             del lane[bisect_left(lane, (-row.priority, row.task_id))]
+
+
+def backs_off(row: TaskRow, now: datetime) -> bool:
+    """Whether a pending task may not be claimed yet."""
+    return row.not_before is not None and row.not_before > now and row.updated_at <= now + CLOCK_SLACK
 
 
 def lane_of(row: TaskRow) -> Lane:

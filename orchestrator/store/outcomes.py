@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from enum import StrEnum
 
 from orchestrator.domain import Digest, Submission, Submitted, TaskStatus
@@ -13,6 +14,10 @@ LOST = "the worker died, or its lease ran out while it spoke"
 DEAD = "its process died"
 # Whose worker died so often at one turn may be what kills it: it is spoken with nothing beside it that could be lost.
 ALONE_AFTER = 2
+
+# Whose last move is further ahead than this was made while the clock was ahead, and so was the end of its wait: it is
+# due at once. Less may be a run that read the clock, and then waited for another one's write.
+CLOCK_SLACK = timedelta(minutes=1)
 
 Standing = Sequence[tuple[Digest, TaskStatus]]
 

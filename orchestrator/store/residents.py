@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, exists, func, null, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from orchestrator.domain import Resident, RunId, Swap, TaskStatus
-from orchestrator.store.codec import json_of, json_text, time_text
+from orchestrator.store.codec import json_text, texts_of, time_text
 from orchestrator.store.engine import Statement, Writer, constant
 from orchestrator.store.run_tables import endpoints, swaps
 from orchestrator.store.tables import tasks
@@ -75,7 +75,7 @@ def resident(writer: Writer, endpoint: str, now: datetime) -> Resident:
     if row is None:
         return Resident(endpoint=endpoint, loaded=(), version=0, swapping=False)
     swapping = row.swap_until is not None and row.swap_until > time_text(now)
-    return Resident(endpoint=endpoint, loaded=tuple(json_of(row.loaded)), version=row.version, swapping=swapping)
+    return Resident(endpoint=endpoint, loaded=texts_of(row.loaded), version=row.version, swapping=swapping)
 
 
 def begin_swap(writer: Writer, run_id: RunId, seen: Resident, until: datetime, now: datetime) -> int | None:

@@ -8,10 +8,22 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select
 
-from orchestrator.domain import Attempt, Backend, Mark, Quote, Role, RunId, Step, TaskId, Token, Turn, Usage
-from orchestrator.errors import ErrorClass, Guard, StoreError
-from orchestrator.store.codec import json_of, json_text, storable, time_of, time_text, words_of, words_text
+from orchestrator.domain import Attempt, Mark, Quote, RunId, Step, TaskId, Token, Turn, Usage
+from orchestrator.store.codec import (
+    UnreadableError,
+    json_of,
+    json_text,
+    object_of,
+    shortened,
+    storable,
+    time_of,
+    time_text,
+    word_of,
+    words_of,
+    words_text,
+)
 from orchestrator.store.engine import Statement, listed
+from orchestrator.store.made import made
 from orchestrator.store.tables import attempts, turns
 
 TURNS = Statement(select(turns).where(turns.c.task_id.in_(listed("ids"))).order_by(turns.c.task_id, turns.c.id))
@@ -54,42 +66,23 @@ def turn_row(turn: Turn, task_id: TaskId, run_id: RunId, token: Token) -> dict[s
 
 
 def turn_of(row: RowMapping) -> Turn:
-    """The turn in a row of `turns`. Raises StoreError where bytes have changed so that it is none any more."""
-    try:
-        return _turn(row)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"the {row['role']}'s turn {row['round']} of task {row['task_id']} is damaged ({error!r}): restore a copy "
-            "of the database; `orchestrate db verify` names all such turns"
-        ) from error
+    """The turn in a row of `turns`. Raises UnreadableError for a row that the store has not written."""
+    composed = {
+        "reply": object_of(row["reply"]),
+        "quotes": _quotes(row["quotes"]),
+        "usage": made(Usage, row),
+        "started_at": time_of(row["started_at"]),
+        "finished_at": time_of(row["finished_at"]),
+        "marks": tuple(word_of(Mark, word) for word in words_of(row["marks"])),
+    }
+    return made(Turn, {**row, **composed})
 
 
-def _turn(row: RowMapping) -> Turn:
-    return Turn(
-        role=Role(row["role"]),
-        round=row["round"],
-        model=row["model"],
-        backend=Backend(row["backend"]),
-        endpoint=row["endpoint"],
-        text=row["text"],
-        reply=json_of(row["reply"]),
-        quotes=tuple(Quote(text=quote["text"], verified=quote["verified"]) for quote in json_of(row["quotes"])),
-        prompt_hash=row["prompt_hash"],
-        asks=row["asks"],
-        attempt=row["attempt"],
-        usage=Usage(
-            prompt_tokens=row["prompt_tokens"],
-            cached_tokens=row["cached_tokens"],
-            reply_tokens=row["reply_tokens"],
-            load_s=row["load_s"],
-            prompt_s=row["prompt_s"],
-            reply_s=row["reply_s"],
-            total_s=row["total_s"],
-        ),
-        started_at=time_of(row["started_at"]),
-        finished_at=time_of(row["finished_at"]),
-        marks=tuple(map(Mark, words_of(row["marks"]))),
-    )
+def _quotes(text: str) -> tuple[Quote, ...]:
+    found = json_of(text)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise UnreadableError(f"{shortened(text)} is no list of quotes")
+    return tuple(made(Quote, {"text": each.get("text"), "verified": each.get("verified")}) for each in found)
 
 
 def attempt_row(attempt: Attempt, task_id: TaskId, run_id: RunId, token: Token) -> dict[str, Any]:
@@ -114,36 +107,19 @@ def attempt_row(attempt: Attempt, task_id: TaskId, run_id: RunId, token: Token) 
 
 
 def attempt_of(row: RowMapping) -> Attempt:
-    """The failed attempt in a row of `attempts`."""
-    return Attempt(
-        step=Step(role=Role(row["role"]), round=row["round"], model=row["model"]),
-        attempt=row["attempt"],
-        endpoint=row["endpoint"],
-        error_class=ErrorClass(row["error_class"]),
-        error=row["error"],
-        reply=row["reply"],
-        started_at=time_of(row["started_at"]),
-        finished_at=time_of(row["finished_at"]),
-        guard=Guard(row["guard"]) if row["guard"] else None,
-        asks=row["asks"],
-    )
+    """The failed attempt in a row of `attempts`. Raises UnreadableError for a row that the store has not written."""
+    composed = {
+        "step": made(Step, row),
+        "started_at": time_of(row["started_at"]),
+        "finished_at": time_of(row["finished_at"]),
+        "guard": row["guard"] or None,
+    }
+    return made(Attempt, {**row, **composed})
 
 
 def turns_by_task(rows: Iterable[RowMapping]) -> dict[TaskId, tuple[Turn, ...]]:
     """The turns of each task in rows of `TURNS`, in order of speaking."""
     return {task_id: tuple(map(turn_of, group)) for task_id, group in groupby(rows, key=lambda row: row["task_id"])}
-
-
-def sound_turns(rows: Iterable[RowMapping]) -> tuple[dict[TaskId, tuple[Turn, ...]], dict[TaskId, StoreError]]:
-    """The same, and of each task that has a damaged turn what is wrong with it instead."""
-    sound: dict[TaskId, tuple[Turn, ...]] = {}
-    damaged: dict[TaskId, StoreError] = {}
-    for task_id, group in groupby(rows, key=lambda row: row["task_id"]):
-        try:
-            sound[task_id] = tuple(map(turn_of, group))
-        except StoreError as error:
-            damaged[task_id] = error
-    return sound, damaged
 
 
 def attempts_by_task(rows: Iterable[RowMapping]) -> dict[TaskId, tuple[Attempt, ...]]:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,7 @@ from orchestrator.store.engine import BUSY_S, connect, connect_to_read, create_f
 # "Debt", written by m0001_first_tables.
 APPLICATION_ID = 0x44656274
 _REVISION = re.compile(r"m\d{4}")
+_MOST_PROBLEMS = 20  # of each kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +81,14 @@ def downgrade(path: Path, migrations: Path, revision: str) -> None:
 
 
 def problems(path: Path) -> tuple[str, ...]:
-    """What SQLite finds wrong with the file: broken pages, and rows without the row they refer to."""
+    """What SQLite finds wrong with a file: broken pages, and rows without the row they refer to; the first of each."""
     with said_in_words(path), closing(connect_to_read(path)) as connection:
-        broken = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        broken = [
+            str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_MOST_PROBLEMS})") if row[0] != "ok"
+        ]
         orphans = [
             f"a row of {row[0]} refers to a missing row of {row[2]}"
-            for row in connection.execute("PRAGMA foreign_key_check")
+            for row in islice(connection.execute("PRAGMA foreign_key_check"), _MOST_PROBLEMS)
         ]
     return (*broken, *orphans)
 

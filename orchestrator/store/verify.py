@@ -1,40 +1,64 @@
-"""Looks a whole database over for what must never be: lost, doubled or late turns and verdicts. Changes nothing.
+"""Looks a whole database over for what must never be: lost, doubled, late or altered turns and verdicts.
 
-The questions are SQL of their own and not those of the writer: what checks must not share the fault of what it checks.
+Changes nothing. Memory stays flat, however large the database is and however much is wrong with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Row
 
-from orchestrator.domain import Digest, Role, Step, TaskId, Turn
+from orchestrator.domain import Digest, Flag, Role, Step, TaskId, Turn, Verdict
 from orchestrator.store import schema
-from orchestrator.store.codec import json_text
+from orchestrator.store.codec import UnreadableError, json_text, object_of, payload_hash_of, word_of, words_of
 from orchestrator.store.engine import reader_engine, said_in_words
-from orchestrator.store.rows import TURNS, sound_turns
+from orchestrator.store.made import made
+from orchestrator.store.rows import TURNS, turn_of
+from orchestrator.store.verify_rules import RULES, UNREADABLE, Rule
 
 MOST_BREACHES = 1000
-_TASKS_AT_ONCE = 500
+_TASKS_AT_ONCE = 100
+_LONGEST = 500  # characters of what is said of one breach
+_COPY = "restore a copy of the database"
+_ANEW = f"{_COPY}, or submit the record under another --source to have it debated anew"
+_SHOWN = f"{_COPY}; orchestrate show has what the judge said"
 
 # Who speaks after these turns under a digest; None after the last. Raises nothing for turns in a legal order.
 Follows = Callable[[Sequence[Turn]], Step | None]
 
 
+class Content(Protocol):
+    """Reads what is stored under one digest once more, and says in a few words how it differs; None if it does not."""
+
+    def misread(self, turn: Turn) -> str | None:
+        """How a turn differs from its own text."""
+        ...
+
+    def misjudged(self, turns: Sequence[Turn], verdict: Verdict) -> str | None:
+        """How a verdict differs from what follows from turns that are as their texts say, the judge's last."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """One broken promise. `task_id` is None, and `key` empty, where it is about no single task."""
+    """One broken promise. `task_id` is None, and `key` empty, where it is about no single task.
+
+    `mend` is what to do about it, empty where nothing but a report helps.
+    """
 
     promise: str
     task_id: TaskId | None
     key: str
     what: str
     meaning: str
+    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,166 +78,61 @@ class Verified:
         return not self.breaches
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
-    """A question that finds the tasks that break a promise: their number and what is wrong in a few words."""
-
-    promise: str
-    meaning: str
-    sql: str
-
-
-# What the other questions, and every reader, take for granted.
-_UNREADABLE = (
-    _Rule(
-        promise="P1",
-        meaning="what was said cannot be read any more",
-        sql="""SELECT task_id, role || ' ' || round || ': its reply or its quotes are no JSON' FROM turns
-            WHERE NOT json_valid(reply) OR NOT json_valid(quotes)""",
-    ),
-)
-_RULES = (
-    _Rule(
-        promise="P4",
-        meaning="a record would be counted twice",
-        sql="SELECT task_id, count(*) || ' verdicts' FROM verdicts GROUP BY task_id HAVING count(*) > 1",
-    ),
-    _Rule(
-        promise="P4",
-        meaning="a verdict is missing, or was never reached",
-        sql="""SELECT id, 'is done without a verdict' FROM tasks
-            WHERE status = 'done' AND id NOT IN (SELECT task_id FROM verdicts)""",
-    ),
-    _Rule(
-        promise="P4",
-        meaning="it would be judged again",
-        sql="""SELECT tasks.id, 'has a verdict and is ' || tasks.status FROM tasks
-            JOIN verdicts ON verdicts.task_id = tasks.id WHERE tasks.status <> 'done'""",
-    ),
-    _Rule(
-        promise="P4",
-        meaning="the verdict cannot be traced to what was said",
-        sql="""SELECT verdicts.task_id, 'its verdict refers to a turn that is not its judge''s' FROM verdicts
-            LEFT JOIN turns ON turns.id = verdicts.turn_id AND turns.task_id = verdicts.task_id
-            WHERE turns.role IS NOT 'judge'""",
-    ),
-    _Rule(
-        promise="P4",
-        meaning="the judge's turn was stored without its verdict",
-        sql="""SELECT task_id, 'its judge has spoken, and there is no verdict from that turn' FROM turns
-            WHERE role = 'judge' AND id NOT IN (SELECT turn_id FROM verdicts)""",
-    ),
-    _Rule(
-        promise="P4",
-        meaning="the verdict is not what the judge said",
-        sql="""SELECT verdicts.task_id, 'its verdict is ' || verdicts.score || ', its judge said '
-            || coalesce(json_extract(turns.reply, '$.verdict_score'), 'nothing') FROM verdicts
-            JOIN turns ON turns.id = verdicts.turn_id
-            WHERE json_extract(turns.reply, '$.verdict_score') IS NOT verdicts.score""",
-    ),
-    _Rule(
-        promise="P5",
-        meaning="a worker without the right to it has written",
-        sql="""SELECT tasks.id, 'a turn has claim number ' || turns.token || ', the task only ' || tasks.token
-            FROM turns JOIN tasks ON tasks.id = turns.task_id WHERE turns.token NOT BETWEEN 1 AND tasks.token""",
-    ),
-    _Rule(
-        promise="P5",
-        meaning="a worker whose lease had run out has written",
-        sql="""SELECT task_id, 'a turn of claim ' || token || ' was stored after one of claim ' || earlier FROM (
-            SELECT task_id, token, max(token) OVER (PARTITION BY task_id ORDER BY id) AS earlier FROM turns)
-            WHERE token < earlier""",
-    ),
-    _Rule(
-        promise="P5",
-        meaning="two workers have written under one claim",
-        sql="""SELECT tasks.id, 'one claim has both failed and spoken: ' || turns.role || ' ' || turns.round
-            FROM turns JOIN tasks ON tasks.id = turns.task_id JOIN attempts ON attempts.task_id = turns.task_id
-            AND attempts.token = turns.token AND attempts.role = turns.role AND attempts.round = turns.round""",
-    ),
-    _Rule(
-        promise="P5",
-        meaning="a worker without the right to it has written",
-        sql="""SELECT tasks.id, 'a failed attempt has claim number ' || attempts.token || ', the task only '
-            || tasks.token FROM attempts JOIN tasks ON tasks.id = attempts.task_id
-            WHERE attempts.token NOT BETWEEN 1 AND tasks.token""",
-    ),
-    _Rule(
-        promise="P5",
-        meaning="two workers have written under one claim",
-        sql="""SELECT task_id, 'one claim has failed ' || count(*) || ' times: ' || role || ' ' || round FROM attempts
-            GROUP BY task_id, token, role, round HAVING count(*) > 1""",
-    ),
-    _Rule(
-        promise="P5",
-        meaning="it would wait for a worker that is gone until its lease runs out",
-        sql="""SELECT tasks.id, 'is held by run ' || runs.id || ', which is ' || runs.status FROM tasks
-            JOIN runs ON runs.id = tasks.run_id WHERE tasks.status = 'leased' AND runs.ended_at IS NOT NULL""",
-    ),
-    _Rule(
-        promise="P3",
-        meaning="tries are counted that were never made",
-        sql="""SELECT id, 'counts ' || attempts || ' tries after ' || token || ' claims' FROM tasks
-            WHERE attempts > token""",
-    ),
-    _Rule(
-        promise="P3",
-        meaning="nobody could say why it failed",
-        sql="""SELECT id, 'failed as ' || error_class || ' without such an attempt' FROM tasks WHERE status = 'failed'
-            AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.task_id = tasks.id
-            AND attempts.token = tasks.token AND attempts.error_class = tasks.error_class)""",
-    ),
-    _Rule(
-        promise="P1",
-        meaning="what it was asked cannot be told",
-        sql="""SELECT task_id, role || ' ' || round || ': its prompt''s hash is no SHA-256' FROM turns
-            WHERE length(prompt_hash) <> 64 OR prompt_hash GLOB '*[^0-9a-f]*'""",
-    ),
-    _Rule(
-        promise="P1",
-        meaning="one digest means one definition",
-        sql="""SELECT NULL, 'digest ' || digest || ' belongs to the debates ' || group_concat(DISTINCT debate)
-            FROM tasks GROUP BY digest HAVING count(DISTINCT debate) > 1""",
-    ),
-    _Rule(
-        promise="P1",
-        meaning="one digest means one model for each role",
-        sql="""SELECT NULL, 'under digest ' || digest || ' the ' || role || ' speaks with '
-            || group_concat(DISTINCT model) FROM (
-            SELECT digest, next_role AS role, next_model AS model FROM tasks WHERE next_role IS NOT NULL
-            UNION SELECT digest, role, model FROM turns JOIN tasks ON tasks.id = turns.task_id)
-            GROUP BY digest, role HAVING count(DISTINCT model) > 1""",
-    ),
-)
 _STANDING = """SELECT tasks.id, jobs.key, tasks.digest, tasks.status, tasks.fresh,
     tasks.next_role, tasks.next_round, tasks.next_model
     FROM tasks LEFT JOIN jobs ON jobs.id = tasks.job_id WHERE tasks.id > ? ORDER BY tasks.id LIMIT ?"""
 _KEY = "SELECT jobs.key FROM tasks JOIN jobs ON jobs.id = tasks.job_id WHERE tasks.id = ?"
+_JOBS = "SELECT source, key, revision, payload, payload_hash FROM jobs ORDER BY id"
+_VERDICTS = """SELECT task_id, score, label, flags FROM verdicts
+    WHERE task_id IN (SELECT value FROM json_each(?)) ORDER BY id"""
 
 
-def verify(path: Path, follows: Mapping[Digest, Follows]) -> Verified:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """One look over a database; `unknown` counts the tasks whose digest nobody here knows."""
+
+    path: Path
+    connection: Connection
+    follows: Mapping[Digest, Follows]
+    content: Callable[[Digest], Content]
+    unknown: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A task as it stands: its turns, what is wrong with the rows they come from, and its verdict, if it has one."""
+
+    row: Row[Any]
+    turns: tuple[Turn, ...]
+    wrong: tuple[str, ...]
+    verdict: Verdict | None
+
+
+def verify(path: Path, follows: Mapping[Digest, Follows], content: Callable[[Digest], Content]) -> Verified:
     """Check P1, P3, P4 and P5 on every task, in one snapshot, and the file as SQLite sees it.
 
     `follows` says who speaks next under each digest that is known. Under the others any order that some debate
-    allows is taken for right. Raises StoreError.
+    allows is taken for right. `content` gives the reader of what is stored under a digest. Raises StoreError.
     """
-    unknown: list[int] = []
-    with said_in_words(path), reader_engine(path).connect() as connection, connection.begin():
-        breaches = tuple(islice(_broken(path, connection, follows, unknown), MOST_BREACHES))
-        counts = [_count(connection, table) for table in ("tasks", "turns", "verdicts")]
-    tasks, turns, verdicts = counts
-    return Verified(path=path, tasks=tasks, turns=turns, verdicts=verdicts, unknown=sum(unknown), breaches=breaches)
+    engine = reader_engine(path, lossy=True)
+    with said_in_words(path), engine.connect() as connection, connection.begin():
+        look = _Look(path=path, connection=connection, follows=follows, content=content)
+        with closing(_broken(look)) as broken:
+            breaches = tuple(islice(broken, MOST_BREACHES))
+        tasks, turns, verdicts = (_count(connection, table) for table in ("tasks", "turns", "verdicts"))
+    unknown = sum(look.unknown)
+    return Verified(path=path, tasks=tasks, turns=turns, verdicts=verdicts, unknown=unknown, breaches=breaches)
 
 
-def _broken(
-    path: Path, connection: Connection, follows: Mapping[Digest, Follows], unknown: list[int]
-) -> Iterator[Breach]:
-    damage = [*_broken_file(path), *_broken_rules(connection, _UNREADABLE)]
+def _broken(look: _Look) -> Generator[Breach]:
+    damage = [*_broken_file(look.path), *_broken_rules(look.connection, UNREADABLE)]
     if damage:
         yield from damage
         return
-    yield from _broken_rules(connection, _RULES)
-    yield from _broken_order(connection, follows, unknown)
+    yield from _broken_rules(look.connection, RULES)
+    yield from _broken_records(look.connection)
+    for stored in _stored(look):
+        yield from _broken_task(look, stored)
 
 
 def _count(connection: Connection, table: str) -> int:
@@ -222,39 +141,114 @@ def _count(connection: Connection, table: str) -> int:
 
 def _broken_file(path: Path) -> Iterator[Breach]:
     for problem in schema.problems(path):
-        yield Breach(promise="file", task_id=None, key="", what=problem, meaning="the file is damaged")
+        yield Breach(promise="file", task_id=None, key="", what=problem, meaning="the file is damaged", mend=_COPY)
 
 
-def _broken_rules(connection: Connection, rules: Iterable[_Rule]) -> Iterator[Breach]:
+def _broken_rules(connection: Connection, rules: Iterable[Rule]) -> Iterator[Breach]:
     for rule in rules:
-        for task_id, what in connection.exec_driver_sql(rule.sql).all():
-            key = connection.exec_driver_sql(_KEY, (task_id,)).scalar() or ""
-            yield Breach(promise=rule.promise, task_id=task_id, key=key, what=what, meaning=rule.meaning)
+        for task_id, what in connection.exec_driver_sql(f"{rule.sql} LIMIT {MOST_BREACHES}"):
+            key = str(connection.exec_driver_sql(_KEY, (task_id,)).scalar() or "")
+            # In a damaged file, a column that is put into words may hold nothing.
+            said = str(what or "has a column with nothing in it")[:_LONGEST]
+            yield Breach(promise=rule.promise, task_id=task_id, key=key, what=said, meaning=rule.meaning)
 
 
-def _broken_order(connection: Connection, follows: Mapping[Digest, Follows], unknown: list[int]) -> Iterator[Breach]:
-    """The tasks whose turns, or whose next step, are not what follows from the turns before."""
+def _broken_records(connection: Connection) -> Iterator[Breach]:
+    """The records that are not what was submitted."""
+    for row in connection.exec_driver_sql(_JOBS):
+        problem = _altered(row.payload, row.payload_hash)
+        if problem is not None:
+            what = f"record {row.key} of {row.source}, revision {row.revision}: {problem}"
+            meaning = "what was debated cannot be told"
+            yield Breach(promise="P1", task_id=None, key="", what=what[:_LONGEST], meaning=meaning, mend=_ANEW)
+
+
+def _altered(payload: str, payload_hash: str) -> str | None:
+    try:
+        same = payload_hash_of(object_of(payload)) == payload_hash
+    except UnreadableError as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        same = False  # half a surrogate pair, or numbers and lists that are too long to be written: never stored
+    return None if same else "its payload and its payload's hash differ"
+
+
+def _stored(look: _Look) -> Iterator[_Stored]:
+    """Every task, a page at a time."""
     after = 0
-    while rows := connection.exec_driver_sql(_STANDING, (after, _TASKS_AT_ONCE)).all():
+    while rows := look.connection.exec_driver_sql(_STANDING, (after, _TASKS_AT_ONCE)).all():
         after = rows[-1].id
-        unknown.append(sum(row.digest not in follows for row in rows))
-        ids = TURNS.bind({"ids": json_text([row.id for row in rows])})
-        spoken, damaged = sound_turns(connection.exec_driver_sql(TURNS.sql, ids).mappings())
+        look.unknown.append(sum(row.digest not in look.follows for row in rows))
+        ids = json_text([row.id for row in rows])
+        spoken = _spoken(look.connection, ids)
+        verdicts = {each.task_id: each for each in look.connection.exec_driver_sql(_VERDICTS, (ids,))}
         for row in rows:
-            if row.id in damaged:
-                problem: tuple[str, str] | None = str(damaged[row.id]), "what was said cannot be read any more"
-            else:
-                problem = _problem(row, spoken.get(row.id, ()), follows.get(row.digest))
-            if problem is not None:
-                what, meaning = problem
-                yield Breach(promise="P1", task_id=TaskId(row.id), key=row.key or "", what=what, meaning=meaning)
+            turns, wrong = spoken.get(row.id, ((), ()))
+            verdict, unread = _verdict(verdicts.get(row.id))
+            yield _Stored(row=row, turns=turns, wrong=(*wrong, *unread), verdict=verdict)
+
+
+def _spoken(connection: Connection, ids: str) -> dict[int, tuple[tuple[Turn, ...], tuple[str, ...]]]:
+    """The turns of these tasks, and what is wrong with their rows; turns after one that cannot be read are left out."""
+    found = {}
+    rows = connection.exec_driver_sql(TURNS.sql, TURNS.bind({"ids": ids})).mappings()
+    for task_id, group in groupby(rows, key=lambda row: row["task_id"]):
+        turns, wrong = list[Turn](), list[str]()
+        try:
+            for row in group:
+                turn = turn_of(row)
+                turns.append(turn)
+                kept = len(turn.quotes), sum(quote.verified for quote in turn.quotes)
+                if kept != (row["quotes_total"], row["quotes_verified"]):
+                    wrong.append(f"{_words(_step(turn))}: counts other quotes than it keeps")
+        except UnreadableError as error:
+            wrong.append(f"{row['role']} {row['round']} cannot be read: {error}")
+        found[task_id] = tuple(turns), tuple(wrong)
+    return found
+
+
+def _verdict(row: Row[Any] | None) -> tuple[Verdict | None, tuple[str, ...]]:
+    if row is None:
+        return None, ()
+    try:
+        flags = tuple(word_of(Flag, word) for word in words_of(row.flags))
+        return made(Verdict, {**row._mapping, "flags": flags}), ()
+    except UnreadableError as error:
+        return None, (f"its verdict cannot be read: {error}",)
+
+
+def _broken_task(look: _Look, stored: _Stored) -> Iterator[Breach]:
+    """What is wrong with one task: rows that cannot be read, or else what they say and the order they stand in."""
+    row, turns, verdict = stored.row, stored.turns, stored.verdict
+    breach = partial(_breach, row)
+    if stored.wrong:
+        yield from (breach("P1", what, "what was stored there is lost", _ANEW) for what in stored.wrong)
+        return
+    content = look.content(Digest(row.digest))
+    misread = [f"{_words(_step(turn))}: {what}" for turn in turns if (what := content.misread(turn)) is not None]
+    for what in misread:
+        yield breach("P1", what, "the others answered to something else than what was said", _ANEW)
+    if verdict is not None and turns and turns[-1].role is Role.JUDGE and not misread:
+        what = content.misjudged(turns, verdict)
+        if what is not None:
+            yield breach("P4", what, "the verdict is not what the judge said", _SHOWN)
+    problem = _problem(row, turns, look.follows.get(row.digest))
+    if problem is not None:
+        yield breach("P1", *problem)
+
+
+def _breach(row: Row[Any], promise: str, what: str, meaning: str, mend: str = "") -> Breach:
+    said = what[:_LONGEST]
+    return Breach(
+        promise=promise, task_id=TaskId(row.id), key=str(row.key or ""), what=said, meaning=meaning, mend=mend
+    )
 
 
 def _problem(row: Row[Any], turns: tuple[Turn, ...], follow: Follows | None) -> tuple[str, str] | None:
     """What is wrong with a task's turns, if anything, and what that means."""
     said: set[tuple[Role, int]] = set()
     for place, turn in enumerate(turns):
-        step = Step(role=turn.role, round=turn.round, model=turn.model)
+        step = _step(turn)
         if (turn.role, turn.round) in said:
             return f"{_words(step)} was spoken twice", "a finished turn was asked for again"
         if not _may_follow(turns[:place], step, follow):
@@ -270,15 +264,17 @@ def _problem(row: Row[Any], turns: tuple[Turn, ...], follow: Follows | None) -> 
         return f"is {row.status} after {len(turns)} turns", "its state and its turns were not stored together"
     if over:
         return None
-    step = Step(role=Role(row.next_role), round=row.next_round, model=row.next_model)
-    if _may_follow(turns, step, follow):
+    step = Step(role=word_of(Role, row.next_role), round=row.next_round, model=row.next_model)
+    # A turn names the model that spoke it, which may be a fallback; who waits names the model of the card.
+    if _may_follow(turns, step, follow) and (follow is None or follow(turns) == step):
         return None
     return f"waits for {_words(step)}, which cannot follow from its turns", "its state and its turns disagree"
 
 
 def _may_follow(turns: Sequence[Turn], step: Step, follow: Follows | None) -> bool:
     if follow is not None:
-        return follow(turns) == step
+        expected = follow(turns)
+        return expected is not None and (expected.role, expected.round) == (step.role, step.round)
     if not turns:
         return (step.role, step.round) == (Role.ADVOCATE, 1)
     last = turns[-1]
@@ -288,6 +284,10 @@ def _may_follow(turns: Sequence[Turn], step: Step, follow: Follows | None) -> bo
         return last.role is Role.CRITIC or last.reply.get("nothing_to_contest") is True
     debater = (Role.CRITIC, last.round) if last.role is Role.ADVOCATE else (Role.ADVOCATE, last.round + 1)
     return (step.role, step.round) == debater
+
+
+def _step(turn: Turn) -> Step:
+    return Step(role=turn.role, round=turn.round, model=turn.model)
 
 
 def _words(step: Step) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
+from orchestrator.app.verifying import look_over
 from orchestrator.assets import Folders, migrations
-from orchestrator.cast import read_debate
-from orchestrator.debate.order import next_step
-from orchestrator.domain import Digest
+from orchestrator.cast import Debate, read_debate
 from orchestrator.store import schema
-from orchestrator.store.verify import Follows, verify
 
 
 @dataclass(slots=True)
@@ -30,11 +27,10 @@ class Audit:
         if not schema.check(path, migrations()).ok:
             return list(schema.problems(path))
         self.verified += 1
-        found = verify(path, {} if home is None else _follows(home)).breaches
+        found = look_over(path, [] if home is None else [_posting(home)]).breaches
         return [f"{breach.promise} {breach.key}: {breach.what}" for breach in found]
 
 
 @cache
-def _follows(home: Path) -> Mapping[Digest, Follows]:
-    debate = read_debate("posting", Folders(home))
-    return {debate.digest: partial(next_step, debate)}
+def _posting(home: Path) -> Debate:
+    return read_debate("posting", Folders(home))

@@ -27,6 +27,7 @@ VALUES: dict[str, Any] = {
     "homes": "[]",
     "digests": json.dumps([DIGEST]),
     "at": time_text(at(0)),
+    "ahead": time_text(at(60)),
     "run": 1,
     "at_endpoint": ENDPOINT,
     "version_is": 1,

@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.model_server import ModelServer
 from orchestrator.app.looking import export
+from orchestrator.app.verifying import verify
 from orchestrator.app.workplace import Workplace
 from orchestrator.cli.failing import of_run
 from orchestrator.domain import Flag, Mark
@@ -173,3 +174,4 @@ async def test_card_falls_back_to_other_model(tmp_path: Path) -> None:
     export(place, tmp_path / "verdicts.csv", None, records=False, force=False)
     with (tmp_path / "verdicts.csv").open(newline="", encoding="utf-8-sig") as file:
         assert all("fallback" in row["flags"] for row in csv.DictReader(file))
+    assert verify(place).ok

@@ -12,8 +12,10 @@ import pytest
 from orchestrator.app.workplace import open_workplace
 from orchestrator.assets import Folders, shipped
 from orchestrator.cast import read_debate
+from orchestrator.domain import RunId
 from orchestrator.errors import CastError, OrchestrateError
 from orchestrator.records.atomic import replacing
+from orchestrator.scheduler.liveness import alive, dead
 from tests.acceptance.places import SAMPLE, Place
 
 TRAVERSALS = [
@@ -185,3 +187,35 @@ def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
 def _database(place: Place) -> set[str]:
     return {path.name for path in place.home.iterdir() if "orchestrate.db" in path.name}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "orchestrate.toml",
+        ".orchestrate.db",
+        "../secret",
+        "run.lock",
+        ".x.run-0123456789ab.lock/../secret",
+        "\0",
+        "x" * 999,
+    ],
+)
+def test_lock_that_a_database_names_is_no_other_file(tmp_path: Path, name: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    places = [home / "orchestrate.toml", home / ".orchestrate.db", home / "run.lock", tmp_path / "secret"]
+    for place in places:
+        place.write_text(PRIVATE)
+
+    assert dead(home / "orchestrate.db", {RunId(1): name}) == [1]
+
+    assert [place.read_text() for place in places] == [PRIVATE] * len(places)
+
+
+def test_lock_of_a_live_run_is_found_held(tmp_path: Path) -> None:
+    database = tmp_path / "orchestrate.db"
+
+    with alive(database) as lock:
+        assert dead(database, {RunId(1): lock}) == []
+    assert dead(database, {RunId(1): lock}) == [1]
