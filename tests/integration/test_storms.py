@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.domain import Claim, Role, Turn
 from tests.integration.places import run_here, workplace
 from tests.servers.ollama import OllamaStandIn, RunnerDied
@@ -29,33 +31,20 @@ def reply_of(body: dict[str, Any], dies: Callable[[str], bool]) -> str:
     return default_reply(body)
 
 
-async def test_storm_of_500s_eats_no_attempts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_storm_of_500s_eats_no_attempts(tmp_path: Path, attempts: int) -> None:
     deaths = iter(range(10))
 
     def reply(body: dict[str, Any]) -> str:
         return reply_of(body, lambda _: next(deaths, None) is not None)
 
     async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
-        place = workplace(tmp_path, CAST, settings(server.url), records=20)
+        place = workplace(tmp_path, CAST, settings(server.url, attempts), records=20)
 
         end = await run_here(place)
 
         assert (end.tally.done, end.tally.failed) == (20, 0)
         assert sum(call.status == 500 for call in server.calls) >= 10
-
-
-async def test_outage_is_no_last_attempt(tmp_path: Path) -> None:
-    deaths = iter(range(10))
-
-    def reply(body: dict[str, Any]) -> str:
-        return reply_of(body, lambda _: next(deaths, None) is not None)
-
-    async with OllamaStandIn(models=[A], slots=8, num_ctx=8192, reply=reply) as server:
-        place = workplace(tmp_path, CAST, settings(server.url, attempts=1), records=20)
-
-        end = await run_here(place)
-
-        assert (end.tally.done, end.tally.failed) == (20, 0)
 
 
 async def test_server_that_fails_now_and_then_loses_nothing(tmp_path: Path) -> None:
