@@ -22,7 +22,7 @@ def test_marked_records_are_counted_and_shown(tmp_path: Path) -> None:
     place.run("process-pending")
 
     assert "2 records carry what may be meant for a model (hidden text 1, role marker 1, unseen characters 1)" in said
-    assert f"{lines[1]['id']}, {lines[2]['id']}; they are debated like the others" in said
+    assert f"{lines[1]['id']}, {lines[2]['id']}; debated like the others" in said
     assert again["counts"]["known"] == 4
     assert again["marked"]["records"] == 2
     assert again["marked"]["keys"] == [lines[1]["id"], lines[2]["id"]]

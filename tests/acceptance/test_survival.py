@@ -112,6 +112,7 @@ def test_second_interrupt_stops_now(place: Place, calls: Path) -> None:
         prepared(place, url, 8)
         running = place.start("process-pending")
         place.until(LEASED)
+        time.sleep(2.0)  # a task is claimed a moment before its call is sent
 
         running.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):

@@ -62,7 +62,10 @@ def test_broken_promise_is_double(done: Scene) -> None:
     with closing(sqlite3.connect(done.database)) as connection, connection:
         connection.execute("UPDATE verdicts SET score = 99 WHERE task_id = 1")
 
-    assert (done.account(1).doubled, done.account(1).survived) == (1, 0)
+    account = done.account(1)
+
+    assert account.doubled > 0
+    assert account.survived == 0
 
 
 def test_call_in_vain_is_repeat(done: Scene) -> None:

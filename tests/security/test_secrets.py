@@ -29,10 +29,13 @@ pytestmark = pytest.mark.slow
 
 
 def in_chat(sin: Sin) -> Sin:
-    """A server that lists its model, and sins when it is asked to speak."""
+    """A server that lists its model, gives a trial call its reply, and sins when it is asked for a turn."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await (sin if request.path.endswith("/completions") else says(MODELS))(request)
+        if not request.path.endswith("/completions"):
+            return await says(MODELS)(request)
+        is_trial = b"Are you ready?" in await request.read()
+        return await (_reply('{"ready": true}') if is_trial else sin)(request)
 
     return answer
 

@@ -30,7 +30,9 @@ ORDINARY = [
     '{"verdict_score": 10}\n```json\n{}\n```\n---\n===',
     "<p class='s'>HTML</p> <span>stays</span> <!-- as it is -->",
 ]
-DELIMITERS = re.compile(r"<<<|>>>|<\||\|>|<<\s*/?SYS>>|\[/?INST\]|<(start|end)_of_turn>|<s>|^###|^system:", re.M | re.I)
+DELIMITERS = re.compile(
+    r"<<<|>>>|<\||\|>|<<\s*/?SYS>>|\[/?INST\]|<(start|end)_of_turn>|<s>|^###[ \t]*Instruction$|^system:", re.M | re.I
+)
 
 
 @pytest.mark.parametrize("text", MARKERS)
