@@ -18,6 +18,8 @@ from tests.faults.scene import Command, Scene, Stage
 TASKS = int(os.environ.get("FAULTS_SOAK_TASKS", "1000000"))
 KILLS = 20
 WORKERS = 16
+# MiB that the second half of a run may grow by; SQLite's page cache takes more until some 50,000 turns have filled it.
+MOST_MIB = 8 + (32 if 3 * TASKS / (KILLS + 1) / 2 < 50_000 else 0)
 _SAMPLE_S = 0.5
 
 
@@ -52,7 +54,7 @@ def turns(scene: Scene) -> int:
 def watched(scene: Scene, until: int) -> tuple[float, float]:
     """Let a run go on, and kill it after so many turns of all; by how many MiB and open files it grew.
 
-    The first half does not count: connections are opened, and SQLite fills its page cache, which is bounded.
+    Its first half does not count: connections are opened, and caches filled that are bounded.
     """
     run, begun = scene.start(), turns(scene)
     samples: list[tuple[float, float, float]] = []
@@ -89,5 +91,5 @@ def test_million_tasks_grow_nothing(set_up: Callable[[float], Stage]) -> None:
     line(f"F20 {TASKS:,} tasks, {KILLS} kills; {grew}", *figures)
     assert figures[:4] == (KILLS, KILLS, 0, 0)
     assert max(repeated) <= WORKERS
-    assert mebibytes < 8
+    assert mebibytes < MOST_MIB
     assert files < 4
