@@ -1,14 +1,15 @@
 """What is stored of a debate, read anew: a turn's text by the reader that took it, the verdict from its judge's turn.
 
-Of a debate that is known here everything must come out as it is stored. Of another one its form is not known: then
-the fields of the reply are compared, and the label where the judge itself named one.
+Of a debate that is known here everything must come out as it is stored, but for marks and flags that are not there:
+older versions kept none. Of another debate its form is not known: then the fields of the reply are compared, and the
+label where the judge itself named one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.cast import Debate
@@ -37,7 +38,7 @@ class Rereading:
         if [quote.text for quote in turn.quotes] != read.fields.get("evidence", []):
             return "its quotes are not the evidence of its reply"
         came = tuple(mark for mark in turn.marks if mark not in FALLBACKS)
-        if self.debate is not None and came != read.marks:
+        if self.debate is not None and came and came != read.marks:
             return f"is marked as {_words(came)}, and its text came {_words(read.marks)}"
         return None
 
@@ -50,7 +51,7 @@ class Rereading:
             side = turns[-1].reply.get(SIDE, verdict.label)
             return None if side == verdict.label else f"its label is {verdict.label}, its judge said {side}"
         follows = verdict_of(self.debate, turns)
-        if follows is None or follows == verdict:
+        if follows is None or verdict in (follows, replace(follows, flags=())):
             return None
         return f"its verdict is {_said(verdict)}, and {_said(follows)} follows from what was said"
 

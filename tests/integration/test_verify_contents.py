@@ -72,7 +72,6 @@ def test_everything_comes_out_as_stored(night: Workplace) -> None:
         ),
         (f"UPDATE turns SET {BOTH.format('suggested_score', 11)} WHERE {FIRST_TURN}", "P1", "has the wrong shape", ""),
         (f"UPDATE turns SET {YES} WHERE {FIRST_TURN}", "P1", "has the wrong shape", ""),
-        (f"UPDATE turns SET {FENCE} WHERE {FIRST_TURN}", "P1", "is marked as bare, and its text came fenced", ""),
         (f"UPDATE turns SET marks = 'prose' WHERE {FIRST_TURN}", "P1", "marked as prose, and its text came bare", ""),
         (
             f"UPDATE turns SET {BOTH.format('verdict_side', 1)} WHERE {FIRST} AND role = 'judge'",
@@ -95,8 +94,9 @@ def test_what_was_altered_is_found(
     assert [each for each in found if if_unknown in each.what] if if_unknown else found == ()
 
 
-def test_wrapped_reply_is_what_was_said(night: Workplace, altered: Path) -> None:
-    alter(altered, f"UPDATE turns SET {FENCE}, marks = 'fenced'")
+@pytest.mark.parametrize("marks", ["fenced", ""], ids=["marked", "of a version without marks"])
+def test_wrapped_reply_is_what_was_said(night: Workplace, altered: Path, marks: str) -> None:
+    alter(altered, f"UPDATE turns SET {FENCE}, marks = '{marks}'")
 
     assert known(night, altered).ok
     assert look_over(altered, []).ok
